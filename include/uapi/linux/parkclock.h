@@ -1,0 +1,558 @@
+/* SPDX-License-Identifier: ((GPL-2.0 WITH Linux-syscall-note) OR BSD-2-Clause) */
+/*
+ * parkclock: the host's clock as two read-only pages
+ *
+ * This header is the specification of /dev/parkclock: the layout of the
+ * mapping, the algorithm of its reader, what a reader may rely on, and the
+ * ioctls. The inline functions below are that algorithm; a reader in another
+ * language follows them line by line.
+ *
+ *
+ * THE PROBLEM
+ *
+ * A sandbox (a process, a container, a guest) wants the time without leaving
+ * its sandbox. The usual answer is a page with "time = base + (counter -
+ * base_counter) * rate" that somebody keeps fresh, and the usual price is that
+ * somebody wakes up for ever, also when nobody looks at the clock. A page that
+ * is not kept fresh is worse: its readers compute a time that is wrong, and
+ * cannot know it.
+ *
+ * Here the page says how far it can be trusted. Beyond its window a reader
+ * has no time at all and must ask; so the timer that keeps it fresh may stop
+ * ("park") as soon as nobody needs it, and is re-armed, and the page
+ * re-calibrated, before anybody is given a reference to the clock.
+ *
+ *
+ * THE MAPPING
+ *
+ *	fd  = open("/dev/parkclock", O_RDONLY | O_CLOEXEC);
+ *	map = mmap(NULL, PARKCLOCK_MAP_SIZE, PROT_READ, MAP_SHARED, fd, 0);
+ *
+ * Page 0 is a struct parkclock_clock. It belongs to this open of the device
+ * alone (a "clock") and says how this clock differs from the host's. Page 1 is
+ * a struct parkclock_timebase. It is the same for everybody on the host, and
+ * is the only one that changes with time. No other size, offset or protection
+ * can be had, and the mapping can never become writable or executable.
+ *
+ * Only the kernel writes these pages, at any moment, on any CPU. All fields
+ * are in the host's byte order, naturally aligned, and are to be read with
+ * single loads of their own size. Reserved fields are zero.
+ *
+ *
+ * THE READER'S ALGORITHM
+ *
+ * Once, after mmap(): check magic, version and counter (parkclock_usable()).
+ * Then, for a time:
+ *
+ *  1. Load clock->state (acquire). If a condition bit is set: no time.
+ *  2. Load timebase->seq (acquire). The segment is timebase->segment[seq & 1].
+ *  3. Load what is needed of the segment, and the clock's offset.
+ *  4. Read the counter, not before the loads above.
+ *  5. Not before the counter was read, load timebase->epoch, timebase->seq and
+ *     clock->state. If seq or state has changed: start again.
+ *  6. If the epoch is not the segment's: no time.
+ *  7. delta = counter - base_cycles, modulo 2^64. If delta >= valid_cycles: no
+ *     time. This one unsigned comparison covers a parked clock, a late or dead
+ *     writer, a stopped machine, a counter that went back, a clock that was
+ *     never started (valid_cycles is 0) and a counter that may not be used
+ *     (likewise).
+ *  8. ns = base_ns + floor((delta * rate + base_frac) / 2^56), the product and
+ *     sum in 128 bits, plus the segment's and the clock's offset for the clock
+ *     wanted.
+ *
+ * "No time" is not an error. It means: use PARKCLOCK_IOC_READ, which always
+ * has the time, or a reason. A reader without a descriptor has none to give.
+ *
+ * Order. Step 4 after step 3, and step 5 after step 4, are what makes time go
+ * forward between CPUs. On x86-64 LFENCE before RDTSC is the first; for the
+ * second the inline reader derives the addresses of the loads of step 5 from
+ * the counter's value, so that no CPU can do them earlier. The relaxed reader
+ * leaves out LFENCE: its reading may be early by what the CPU can have in
+ * flight, some tens of nanoseconds.
+ *
+ * Steps 1 to 5 are repeated only if the page has changed under the reader, that
+ * is, at most once a refresh. There are two copies of the segment, and seq
+ * (a latch) always points at one that nobody writes: a writer that is
+ * interrupted half-way, or whose virtual CPU is stopped, delays no reader.
+ *
+ *
+ * GUARANTEES
+ *
+ * - Fails closed. A time is never computed outside the window it is good for.
+ * - Never backwards. Of two readings of MONOTONIC or BOOTTIME of one clock, one
+ *   of which happens before the other (in the sense of the C memory model), by
+ *   the ordered reader or PARKCLOCK_IOC_READ in any mixture, on any CPUs, the
+ *   later one is not smaller. REALTIME and TAI too, but for a step of the
+ *   host's, which is counted in the generation. Relaxed readings: only within
+ *   one thread, and only among themselves.
+ * - Bounded. |reading - host's clock of the same id at the same counter value|
+ *   <= error_ns + ceil(delta * error_rate / 2^56), in ns. The host's clock is
+ *   what clock_gettime() reads there; for REALTIME that is not true UTC.
+ * - A reference (PARKCLOCK_IOC_HOLD) keeps the page inside its window from
+ *   before the call returns.
+ *
+ *
+ * VERSIONS
+ *
+ * A field that exists keeps its place and meaning for ever. A later version
+ * gives meaning to reserved space and raises version and size; a reader may
+ * use a field that lies within the size that the page gives. Whatever a reader
+ * of an earlier version must not ignore is a condition bit in clock->state, so
+ * that such a reader finds no time instead of a wrong one.
+ */
+#ifndef _UAPI_LINUX_PARKCLOCK_H
+#define _UAPI_LINUX_PARKCLOCK_H
+
+#include <linux/types.h>
+#include <linux/ioctl.h>
+
+#define PARKCLOCK_DEVICE	"/dev/parkclock"
+
+#define PARKCLOCK_PAGE_SIZE	4096
+#define PARKCLOCK_MAP_SIZE	(2 * PARKCLOCK_PAGE_SIZE)
+
+#define PARKCLOCK_CLOCK_MAGIC		0x4b4c4350	/* "PCLK" */
+#define PARKCLOCK_TIMEBASE_MAGIC	0x42544350	/* "PCTB" */
+#define PARKCLOCK_VERSION		1
+
+/* Values of timebase->counter: what base_cycles counts. */
+#define PARKCLOCK_COUNTER_X86_TSC	1
+
+/* Rates are ns per cycle, as multiples of 2^-PARKCLOCK_SHIFT. */
+#define PARKCLOCK_SHIFT		56
+
+/* Places in the offset_ns arrays; parkclock_index() maps a clockid_t to one. */
+#define PARKCLOCK_MONOTONIC	0	/* CLOCK_MONOTONIC, 1 */
+#define PARKCLOCK_REALTIME	1	/* CLOCK_REALTIME, 0 */
+#define PARKCLOCK_BOOTTIME	2	/* CLOCK_BOOTTIME, 7 */
+#define PARKCLOCK_TAI		3	/* CLOCK_TAI, 11 */
+#define PARKCLOCK_CLOCKS	4
+
+/*
+ * Bits of clock->state. A reader that finds any condition bit set that it does
+ * not know must not compute a time. Version 1 knows none.
+ */
+#define PARKCLOCK_STATE_CONDITIONS	0xffULL
+
+/**
+ * struct parkclock_clock - page 0: this clock
+ * @magic:	PARKCLOCK_CLOCK_MAGIC
+ * @version:	version of the specification that the page follows
+ * @size:	bytes of this structure that the version defines
+ * @timebase:	distance of struct parkclock_timebase from here, in bytes
+ * @state:	bits 0 to 7: conditions, 0 if the clock can be read by the
+ *		algorithm above. Bits 8 to 63: counts the changes of this page.
+ *		The conditions are set while any other field changes.
+ * @generation:	number of discontinuities of this clock alone; see @generation
+ *		of struct parkclock_segment
+ * @offset_ns:	what this clock adds to the host's clocks, in ns. It starts as
+ *		the offsets of the opener's time namespace.
+ * @reserved:	zero
+ */
+struct parkclock_clock {
+	__u32 magic;
+	__u32 version;
+	__u32 size;
+	__u32 timebase;
+	__u64 state;
+	__u64 generation;
+	__s64 offset_ns[PARKCLOCK_CLOCKS];
+	__u64 reserved[8];
+};
+
+/**
+ * struct parkclock_segment - one straight piece of the host's time
+ * @base_cycles:	counter value at which the piece begins
+ * @base_ns:		MONOTONIC there, whole ns
+ * @base_frac:		and the rest, in 2^-56 ns; less than 2^56
+ * @rate:		ns per cycle, in 2^-56 ns
+ * @valid_cycles:	number of cycles from @base_cycles for which the piece is
+ *			good; 0 if it is not good at all
+ * @epoch:		the piece is good while timebase->epoch has this value
+ * @error_ns:		bound of the error at @base_cycles, in ns
+ * @error_rate:		growth of that bound, in 2^-56 ns per cycle
+ * @offset_ns:		the host's clocks minus MONOTONIC, in ns
+ * @generation:		number of discontinuities of the host's clocks (a step of
+ *			REALTIME, a suspend, another clocksource) that the piece
+ *			has seen. The generation of a reading is this plus the
+ *			clock's own.
+ * @reserved:		zero
+ *
+ * A reader of MONOTONIC without its bound needs the first 48 bytes only.
+ */
+struct parkclock_segment {
+	__u64 base_cycles;
+	__u64 base_ns;
+	__u64 base_frac;
+	__u64 rate;
+	__u64 valid_cycles;
+	__u64 epoch;
+	__u64 error_ns;
+	__u64 error_rate;
+	__s64 offset_ns[PARKCLOCK_CLOCKS];
+	__u64 generation;
+	__u64 reserved[3];
+};
+
+/**
+ * struct parkclock_timebase - page 1: the host's time
+ * @magic:	PARKCLOCK_TIMEBASE_MAGIC
+ * @version:	as in struct parkclock_clock
+ * @size:	bytes of this structure that the version defines
+ * @counter:	PARKCLOCK_COUNTER_*: the counter that @segment is about. A reader
+ *		that has another one must refuse.
+ * @counter_hz:	nominal frequency of the counter, for people; 0 if unknown
+ * @reserved0:	zero
+ * @seq:	the latch: @segment[@seq & 1] is the copy to read
+ * @epoch:	a segment is good only while this equals its own epoch; a change
+ *		makes the segment invalid at once
+ * @reserved1:	zero
+ * @segment:	two copies; only the one that @seq points at may be used
+ */
+struct parkclock_timebase {
+	__u32 magic;
+	__u32 version;
+	__u32 size;
+	__u32 counter;
+	__u64 counter_hz;
+	__u64 reserved0[5];
+	__u64 seq;
+	__u64 epoch;
+	__u64 reserved1[6];
+	struct parkclock_segment segment[2];
+};
+
+/**
+ * struct parkclock_reading - a time and how far to trust it
+ * @ns:		the time, in ns; never negative
+ * @cycles:	value of the counter that it belongs to
+ * @error_ns:	the host's clock was within @ns -+ @error_ns then
+ * @generation:	number of discontinuities so far; two readings with the same
+ *		generation can be subtracted
+ */
+struct parkclock_reading {
+	__s64 ns;
+	__u64 cycles;
+	__u64 error_ns;
+	__u64 generation;
+};
+
+/*
+ * THE IOCTLS
+ *
+ * All need a descriptor that is open for reading, else EBADF. A wrong pointer
+ * gives EFAULT, an unknown request ENOTTY, anything but zero in a field that
+ * must be zero EINVAL. A call that fails has changed nothing.
+ */
+#define PARKCLOCK_IOC_TYPE	0xBC
+
+/**
+ * struct parkclock_read - argument of PARKCLOCK_IOC_READ
+ * @clock_id:	in: CLOCK_MONOTONIC, CLOCK_REALTIME, CLOCK_BOOTTIME or CLOCK_TAI;
+ *		anything else is EINVAL
+ * @flags:	in: zero
+ * @reading:	out: the time
+ * @reserved:	in: zero
+ *
+ * The slow way to read, which always works: wakes the updater if it is parked,
+ * re-calibrates, and reads the page; where the page cannot be valid (a counter
+ * that may not be used, an updater that is stopped) it asks the host's clock.
+ * A page read that happens after it is never smaller, nor one before it larger.
+ */
+struct parkclock_read {
+	__s32 clock_id;
+	__u32 flags;
+	struct parkclock_reading reading;
+	__u64 reserved[3];
+};
+
+/* States of the updater, in struct parkclock_query. */
+#define PARKCLOCK_STOPPED	0	/* refreshes nothing: disabled, suspend */
+#define PARKCLOCK_PARKED	1	/* no timer is armed */
+#define PARKCLOCK_IDLE		2	/* no reference seen at the last tick */
+#define PARKCLOCK_ACTIVE	3
+
+/* Bits of parkclock_query.flags */
+#define PARKCLOCK_COUNTER_UNUSABLE	0x1	/* host does not keep time by it */
+
+/**
+ * struct parkclock_query - result of PARKCLOCK_IOC_QUERY
+ * @state:		PARKCLOCK_STOPPED to PARKCLOCK_ACTIVE
+ * @flags:		PARKCLOCK_COUNTER_UNUSABLE
+ * @holds:		references held through this open file
+ * @references:		references held on the host, of every kind
+ * @interval_ns:	time between two refreshes
+ * @window_ns:		how long a segment is good for, from its base
+ * @slack_ns:		how late a refresh may be in order to share a wake-up
+ * @counter_hz:		nominal frequency of the counter; 0 if unknown
+ * @cycles:		counter when the query was made
+ * @window_left_ns:	how long the page is good from then on; 0 if it has expired
+ * @rate:		of the segment, in 2^-56 ns per cycle; 0 if none
+ * @error_ns:		bound of the error at @cycles; 0 if the page has expired
+ * @generation:		as in struct parkclock_reading
+ * @parks:		times the updater parked
+ * @wakes:		times it was woken from there, or started with references
+ * @refreshes:		times the page was re-calibrated
+ * @expirations:	times the timer fired
+ * @invalidations:	times the page was made invalid before its window ended
+ * @slow_reads:		calls of PARKCLOCK_IOC_READ that succeeded
+ * @reserved:		zero
+ *
+ * Taking it does not wake the updater. Counters start at zero when the module
+ * is loaded.
+ */
+struct parkclock_query {
+	__u32 state;
+	__u32 flags;
+	__u64 holds;
+	__u64 references;
+	__u64 interval_ns;
+	__u64 window_ns;
+	__u64 slack_ns;
+	__u64 counter_hz;
+	__u64 cycles;
+	__u64 window_left_ns;
+	__u64 rate;
+	__u64 error_ns;
+	__u64 generation;
+	__u64 parks;
+	__u64 wakes;
+	__u64 refreshes;
+	__u64 expirations;
+	__u64 invalidations;
+	__u64 slow_reads;
+	__u64 reserved[14];
+};
+
+#define PARKCLOCK_IOC_QUERY	_IOR(PARKCLOCK_IOC_TYPE, 0x00, struct parkclock_query)
+#define PARKCLOCK_IOC_READ	_IOWR(PARKCLOCK_IOC_TYPE, 0x01, struct parkclock_read)
+
+/*
+ * HOLD takes a reference: the page is valid when the call returns, and stays
+ * so. RELEASE gives one back. They count per open file and take no argument (it
+ * must be zero). What is still held goes with the open file, that is, with its
+ * last descriptor and its last mapping, in whatever process they are.
+ *
+ * HOLD:	EOVERFLOW if PARKCLOCK_HOLD_MAX references are held already.
+ * RELEASE:	ENOENT if none is held.
+ */
+#define PARKCLOCK_IOC_HOLD	_IO(PARKCLOCK_IOC_TYPE, 0x02)
+#define PARKCLOCK_IOC_RELEASE	_IO(PARKCLOCK_IOC_TYPE, 0x03)
+#define PARKCLOCK_HOLD_MAX	65536
+
+/*
+ * THE READER
+ *
+ * Needs a GNU C or C++ compiler with 128-bit integers, and nothing else.
+ */
+#if defined(__x86_64__) && defined(__SIZEOF_INT128__)
+
+/* What the readers return instead of a time: a reason. It is negative. */
+#define PARKCLOCK_EXPIRED	(-1LL)
+
+/**
+ * parkclock_index() - place of a clock in the offset_ns arrays
+ * @clock_id: a clockid_t
+ *
+ * Return: PARKCLOCK_MONOTONIC to PARKCLOCK_TAI, or -1 for a clock that is not
+ * here.
+ */
+static __inline__ int parkclock_index(int clock_id)
+{
+	switch (clock_id) {
+	case 0: return PARKCLOCK_REALTIME;
+	case 1: return PARKCLOCK_MONOTONIC;
+	case 7: return PARKCLOCK_BOOTTIME;
+	case 11: return PARKCLOCK_TAI;
+	default: return -1;
+	}
+}
+
+/**
+ * parkclock_scale() - cycles to ns
+ * @delta: cycles
+ * @rate:  ns per cycle, in 2^-56 ns
+ * @frac:  2^-56 ns to add before the fraction is dropped
+ *
+ * Return: floor((@delta * @rate + @frac) / 2^56), modulo 2^64.
+ */
+static __inline__ __u64 parkclock_scale(__u64 delta, __u64 rate, __u64 frac)
+{
+	__extension__ typedef unsigned __int128 parkclock_u128;
+
+	return (__u64)(((parkclock_u128)delta * rate + frac) >> PARKCLOCK_SHIFT);
+}
+
+/**
+ * parkclock_error() - bound of the error inside a segment
+ * @error_ns:   as in struct parkclock_segment
+ * @error_rate: likewise
+ * @delta:      cycles since the segment's base
+ *
+ * Return: @error_ns + ceil(@delta * @error_rate / 2^56), in ns.
+ */
+static __inline__ __u64 parkclock_error(__u64 error_ns, __u64 error_rate, __u64 delta)
+{
+	return error_ns + parkclock_scale(delta, error_rate, (1ULL << PARKCLOCK_SHIFT) - 1);
+}
+
+/* Load a field that the kernel may change; see "Order" above. */
+#define __parkclock_acquire(p)	__atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define __parkclock_load(p)	__atomic_load_n((p), __ATOMIC_RELAXED)
+
+/* The same, but not before the value was known that @zero was made from. */
+#define __parkclock_load_after(p, zero) \
+	__parkclock_load((const __u64 *)((const char *)(p) + (zero)))
+
+/*
+ * Read the TSC, if @ordered not before any load that precedes. *@zero is 0, by
+ * an AND that no CPU takes for a constant: what is loaded from an address to
+ * which it was added is loaded after the counter was read.
+ */
+static __inline__ __u64 __parkclock_tsc(int ordered, __u64 *zero)
+{
+	__u64 lo, hi;
+
+	if (ordered)
+		__asm__ __volatile__("lfence\n\trdtsc" : "=a" (lo), "=d" (hi) : : "memory");
+	else
+		__asm__ __volatile__("rdtsc" : "=a" (lo), "=d" (hi) : : "memory");
+	lo |= hi << 32;
+	hi = lo;
+	__asm__ __volatile__("andl $0, %k0" : "+r" (hi) : : "cc", "memory");
+	*zero = hi;
+	return lo;
+}
+
+/*
+ * The algorithm at the top. @r is filled in if it is not NULL and there is a
+ * time. Inlined always, so that what the caller does not ask for costs nothing.
+ */
+static __inline__ __attribute__((__always_inline__)) __s64
+__parkclock_read(const struct parkclock_clock *clock,
+		 const struct parkclock_timebase *timebase, int clock_id,
+		 int ordered, struct parkclock_reading *r)
+{
+	const int i = parkclock_index(clock_id);
+	const struct parkclock_segment *seg;
+	__u64 state, seq, epoch, base, base_ns, frac, rate, valid, good;
+	__u64 error_ns = 0, error_rate = 0, generation = 0;
+	__u64 cycles, delta, offset, zero, seq2, state2;
+
+	if (i < 0)
+		return PARKCLOCK_EXPIRED;
+	do {
+		state = __parkclock_acquire(&clock->state);
+		if (state & PARKCLOCK_STATE_CONDITIONS)
+			return PARKCLOCK_EXPIRED;
+		seq = __parkclock_acquire(&timebase->seq);
+		seg = &timebase->segment[seq & 1];
+		base = __parkclock_load(&seg->base_cycles);
+		base_ns = __parkclock_load(&seg->base_ns);
+		frac = __parkclock_load(&seg->base_frac);
+		rate = __parkclock_load(&seg->rate);
+		valid = __parkclock_load(&seg->valid_cycles);
+		good = __parkclock_load(&seg->epoch);
+		offset = (__u64)__parkclock_load(&clock->offset_ns[i]);
+		if (i != PARKCLOCK_MONOTONIC)
+			offset += (__u64)__parkclock_load(&seg->offset_ns[i]);
+		if (r) {
+			error_ns = __parkclock_load(&seg->error_ns);
+			error_rate = __parkclock_load(&seg->error_rate);
+			generation = __parkclock_load(&seg->generation) +
+				     __parkclock_load(&clock->generation);
+		}
+		cycles = __parkclock_tsc(ordered, &zero);
+		epoch = __parkclock_load_after(&timebase->epoch, zero);
+		seq2 = __parkclock_load_after(&timebase->seq, zero);
+		state2 = __parkclock_load_after(&clock->state, zero);
+	} while (seq2 != seq || state2 != state);
+
+	delta = cycles - base;
+	if (epoch != good || delta >= valid)
+		return PARKCLOCK_EXPIRED;
+	base_ns += parkclock_scale(delta, rate, frac) + offset;
+	if (r) {
+		r->ns = (__s64)base_ns;
+		r->cycles = cycles;
+		r->error_ns = parkclock_error(error_ns, error_rate, delta);
+		r->generation = generation;
+	}
+	return (__s64)base_ns;
+}
+
+static __inline__ const struct parkclock_timebase *__parkclock_timebase(const void *map)
+{
+	return (const struct parkclock_timebase *)((const char *)map + PARKCLOCK_PAGE_SIZE);
+}
+
+/**
+ * parkclock_usable() - is this a mapping that the readers below understand?
+ * @map: the mapping
+ *
+ * To be asked once. It says nothing about whether the page is valid now.
+ *
+ * Return: 1 if it is, else 0.
+ */
+static __inline__ int parkclock_usable(const void *map)
+{
+	const struct parkclock_clock *clock = (const struct parkclock_clock *)map;
+	const struct parkclock_timebase *timebase = __parkclock_timebase(map);
+
+	return clock->magic == PARKCLOCK_CLOCK_MAGIC &&
+	       clock->version >= PARKCLOCK_VERSION &&
+	       clock->timebase == PARKCLOCK_PAGE_SIZE &&
+	       timebase->magic == PARKCLOCK_TIMEBASE_MAGIC &&
+	       timebase->version >= PARKCLOCK_VERSION &&
+	       timebase->counter == PARKCLOCK_COUNTER_X86_TSC;
+}
+
+/**
+ * parkclock_page_read() - the time from the page, ordered
+ * @map:      the mapping, checked by parkclock_usable()
+ * @clock_id: CLOCK_MONOTONIC, CLOCK_REALTIME, CLOCK_BOOTTIME or CLOCK_TAI
+ *
+ * The counter is read after everything that precedes the call in program order
+ * has been loaded. Faults where the TSC may not be read (PR_SET_TSC).
+ *
+ * Return: the time in ns, or PARKCLOCK_EXPIRED (also for another @clock_id).
+ */
+static __inline__ __s64 parkclock_page_read(const void *map, int clock_id)
+{
+	return __parkclock_read((const struct parkclock_clock *)map,
+				__parkclock_timebase(map), clock_id, 1, (struct parkclock_reading *)0);
+}
+
+/**
+ * parkclock_page_read_relaxed() - the time from the page, unordered
+ * @map:      as above
+ * @clock_id: as above
+ *
+ * For time stamps where some tens of nanoseconds do not matter: see "Order".
+ *
+ * Return: as above.
+ */
+static __inline__ __s64 parkclock_page_read_relaxed(const void *map, int clock_id)
+{
+	return __parkclock_read((const struct parkclock_clock *)map,
+				__parkclock_timebase(map), clock_id, 0, (struct parkclock_reading *)0);
+}
+
+/**
+ * parkclock_page_read_bound() - the time from the page, ordered, with its bound
+ * @map:      as above
+ * @clock_id: as above
+ * @r:        filled in if there is a time, else left alone
+ *
+ * Return: as above.
+ */
+static __inline__ __s64 parkclock_page_read_bound(const void *map, int clock_id,
+						  struct parkclock_reading *r)
+{
+	return __parkclock_read((const struct parkclock_clock *)map,
+				__parkclock_timebase(map), clock_id, 1, r);
+}
+
+#endif /* __x86_64__ && __SIZEOF_INT128__ */
+
+#endif /* _UAPI_LINUX_PARKCLOCK_H */
