@@ -225,7 +225,8 @@ struct parkclock_timebase {
 /**
  * struct parkclock_reading - a time and how far to trust it
  * @ns:		the time, in ns; never negative
- * @cycles:	value of the counter that it belongs to
+ * @cycles:	value of the counter that it belongs to; 0 if the host does not
+ *		keep time by it
  * @error_ns:	the host's clock was within @ns -+ @error_ns then
  * @generation:	number of discontinuities so far; two readings with the same
  *		generation can be subtracted

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The host's clock: what it says at a counter value, and when it changes.
+ *
+ * The timekeeper computes
+ *
+ *	MONOTONIC = base + ((cycles - cycle_last) * mult + xtime_nsec) / 2^shift
+ *
+ * and tells its listeners (the pvclock_gtod chain, made for KVM) about every
+ * update of these terms. We keep a copy, as KVM does. Where the clocksource is
+ * the TSC, a sample is therefore one TSC read and one multiplication, exact to
+ * the last bit of the timekeeper's own, of all clocks at once, and cannot be
+ * torn by a step between two calls. ktime_get_snapshot() offers less: no
+ * MONOTONIC and no name of the counter in 6.1, and another interface in newer
+ * kernels.
+ *
+ * The listener is called under the timekeeper's lock with its sequence count
+ * odd. Reading the time there would never return; taking one of our locks could
+ * deadlock with somebody who holds it while he reads the time. So it copies,
+ * compares, and leaves the rest to an irq_work. If the terms have changed by
+ * more than a segment's error allows for, it raises the epoch in the page
+ * itself, by a plain store: the page is invalid before anybody can read the
+ * host's clock by the new terms, and whatever is being computed from the old
+ * ones meanwhile is invalid when it is published.
+ */
+#include <linux/clocksource.h>
+#include <linux/irq_work.h>
+#include <linux/notifier.h>
+#include <linux/pvclock_gtod.h>
+#include <linux/seqlock.h>
+#include <linux/timekeeper_internal.h>
+#include <linux/timekeeping.h>
+#include <asm/msr.h>
+
+#include "host.h"
+
+/* The timekeeper's terms, and what we make of their changes. */
+struct host_terms {
+	bool usable;		/* the clocksource counts TSC cycles */
+	u32 mult;
+	u32 shift;
+	u32 epoch_mult;		/* @mult when @epoch began */
+	u64 cycle_last;
+	u64 base_ns;
+	u64 xtime_nsec;		/* shifted left by @shift */
+	s64 offset_ns[PARKCLOCK_CLOCKS];
+	u64 epoch;
+	u64 generation;
+};
+
+static struct {
+	/*
+	 * Protects @terms. There is one writer, the listener, which the
+	 * timekeeper's lock serialises; it runs with interrupts disabled, so
+	 * that a reader in an interrupt cannot have interrupted it.
+	 */
+	seqcount_t seq;
+	struct host_terms terms;
+	__u64 *epoch;		/* in the page; written by the listener alone */
+	struct irq_work changed_work;
+	void (*changed)(void);
+} host;
+
+static bool counts_tsc(const struct timekeeper *tk)
+{
+	return tk->tkr_mono.clock->vdso_clock_mode == VDSO_CLOCKMODE_TSC &&
+	       tk->tkr_mono.shift <= PARKCLOCK_SHIFT;
+}
+
+/*
+ * Did the clock jump, as far as a reader can tell? Then readings from before
+ * and after cannot be subtracted.
+ */
+static bool stepped(const struct host_terms *old, const struct host_terms *new)
+{
+	return new->usable != old->usable ||
+	       memcmp(new->offset_ns, old->offset_ns, sizeof(new->offset_ns));
+}
+
+/*
+ * Does the clock run on as a segment of this epoch allows for? The timekeeper
+ * switches between neighbouring values of mult all the time; that is in the
+ * bound (rate_slop).
+ */
+static bool runs_on(const struct host_terms *old, const struct host_terms *new)
+{
+	return new->shift == old->shift && new->mult - old->epoch_mult + 1 <= 2;
+}
+
+static int host_update(struct notifier_block *nb, unsigned long was_set, void *data)
+{
+	const struct timekeeper *tk = data;
+	struct host_terms terms = {
+		.usable = counts_tsc(tk),
+		.mult = tk->tkr_mono.mult,
+		.shift = tk->tkr_mono.shift,
+		.epoch_mult = host.terms.epoch_mult,
+		.cycle_last = tk->tkr_mono.cycle_last,
+		.base_ns = ktime_to_ns(tk->tkr_mono.base),
+		.xtime_nsec = tk->tkr_mono.xtime_nsec,
+		.offset_ns = {
+			[PARKCLOCK_REALTIME] = ktime_to_ns(tk->offs_real),
+			[PARKCLOCK_BOOTTIME] = ktime_to_ns(tk->offs_boot),
+			[PARKCLOCK_TAI] = ktime_to_ns(tk->offs_tai),
+		},
+		.epoch = host.terms.epoch,
+		.generation = host.terms.generation,
+	};
+	bool jumped = was_set || stepped(&host.terms, &terms);
+	bool changed = jumped || !runs_on(&host.terms, &terms);
+
+	if (jumped)
+		terms.generation++;
+	if (changed) {
+		terms.epoch++;
+		terms.epoch_mult = terms.mult;
+	}
+
+	/*
+	 * The epoch is one of the terms, so a segment carries that of the terms
+	 * it was computed from. From the store into the page on, those of
+	 * earlier terms are invalid; those of the new ones may wait for it.
+	 */
+	write_seqcount_begin(&host.seq);
+	host.terms = terms;
+	write_seqcount_end(&host.seq);
+
+	if (changed) {
+		WRITE_ONCE(*host.epoch, terms.epoch);
+		irq_work_queue(&host.changed_work);
+	}
+	return NOTIFY_OK;
+}
+
+static struct notifier_block host_listener = {
+	.notifier_call = host_update,
+};
+
+static void host_changed(struct irq_work *work)
+{
+	host.changed();
+}
+
+/**
+ * parkclock_host_sample() - the host's clock now
+ * @sample: filled in
+ *
+ * Waits for an update of the timekeeper that is under way on another CPU, as
+ * every reader of the time does.
+ *
+ * Context: any but NMI, and not from within an update of the timekeeper.
+ * Return: true; or false if the host does not keep time by the TSC, and @sample
+ * means nothing.
+ */
+bool parkclock_host_sample(struct parkclock_sample *sample)
+{
+	struct host_terms t;
+	unsigned int seq, up;
+	u64 cycles, delta;
+
+	do {
+		seq = read_seqcount_begin(&host.seq);
+		t = host.terms;
+		cycles = rdtsc_ordered();
+	} while (read_seqcount_retry(&host.seq, seq));
+
+	if (!t.usable)
+		return false;
+
+	/* Like the timekeeper: another CPU's TSC may be behind by a few cycles. */
+	delta = cycles - t.cycle_last;
+	if ((s64)delta < 0)
+		delta = 0;
+
+	up = PARKCLOCK_SHIFT - t.shift;
+	sample->cycles = cycles;
+	sample->now = t.base_ns * PARKCLOCK_ONE_NS +
+		      (((unsigned __int128)delta * t.mult + t.xtime_nsec) << up);
+	sample->rate = (u64)t.epoch_mult << up;
+	sample->rate_slop = 1ULL << up;
+	sample->epoch = t.epoch;
+	sample->generation = t.generation;
+	memcpy(sample->offset_ns, t.offset_ns, sizeof(t.offset_ns));
+	return true;
+}
+
+/**
+ * parkclock_host_mono_to() - MONOTONIC as another of the host's clocks
+ * @mono_ns: MONOTONIC, in ns
+ * @index:   PARKCLOCK_MONOTONIC to PARKCLOCK_TAI
+ *
+ * Context: as parkclock_host_sample().
+ * Return: the other clock, in ns.
+ */
+s64 parkclock_host_mono_to(s64 mono_ns, int index)
+{
+	static const enum tk_offsets offset[PARKCLOCK_CLOCKS] = {
+		[PARKCLOCK_REALTIME] = TK_OFFS_REAL,
+		[PARKCLOCK_BOOTTIME] = TK_OFFS_BOOT,
+		[PARKCLOCK_TAI] = TK_OFFS_TAI,
+	};
+
+	if (index == PARKCLOCK_MONOTONIC)
+		return mono_ns;
+	return ktime_to_ns(ktime_mono_to_any(ns_to_ktime(mono_ns), offset[index]));
+}
+
+/**
+ * parkclock_host_generation() - discontinuities of the host's clocks so far
+ *
+ * Context: as parkclock_host_sample().
+ */
+u64 parkclock_host_generation(void)
+{
+	unsigned int seq;
+	u64 generation;
+
+	do {
+		seq = read_seqcount_begin(&host.seq);
+		generation = host.terms.generation;
+	} while (read_seqcount_retry(&host.seq, seq));
+	return generation;
+}
+
+/**
+ * parkclock_host_init() - begin to listen
+ * @epoch:   word in the page that is raised when segments become invalid
+ * @changed: called after that, in hard interrupt context, on PREEMPT_RT too
+ *
+ * The host can be sampled when this returns: registering calls the listener.
+ *
+ * Context: may sleep.
+ * Return: 0 or an error number.
+ */
+int parkclock_host_init(__u64 *epoch, void (*changed)(void))
+{
+	seqcount_init(&host.seq);
+	host.epoch = epoch;
+	host.changed = changed;
+	host.changed_work = IRQ_WORK_INIT_HARD(host_changed);
+	return pvclock_gtod_register_notifier(&host_listener);
+}
+
+/**
+ * parkclock_host_exit() - listen no more
+ *
+ * No call of the function given to parkclock_host_init() is under way or will
+ * be made when this returns.
+ *
+ * Context: may sleep.
+ */
+void parkclock_host_exit(void)
+{
+	pvclock_gtod_unregister_notifier(&host_listener);
+	irq_work_sync(&host.changed_work);
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The host's clock: what it says at a counter value, and when it changes.
+ */
+#ifndef PARKCLOCK_HOST_H
+#define PARKCLOCK_HOST_H
+
+#include "segment.h"
+
+int parkclock_host_init(__u64 *epoch, void (*changed)(void));
+void parkclock_host_exit(void);
+
+bool parkclock_host_sample(struct parkclock_sample *sample);
+s64 parkclock_host_mono_to(s64 mono_ns, int index);
+u64 parkclock_host_generation(void);
+
+#endif

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Module parameters. All may be read at any time, in any context.
+ */
+#ifndef PARKCLOCK_PARAMS_H
+#define PARKCLOCK_PARAMS_H
+
+unsigned int parkclock_interval_ms(void);
+unsigned int parkclock_window_intervals(void);
+unsigned int parkclock_slack_percent(void);
+
+#endif

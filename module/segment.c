@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Arithmetic of segments: see segment.h.
+ *
+ * Errors. Let v be the value that a segment gives to its base, h the host's
+ * clock there, r the segment's rate without its slew s, and R the host's rate,
+ * which may change unseen, but only within R0 -+ slop. After t cycles
+ *
+ *	error(t) = (v + (r + s) * t) - (h + R * t)
+ *		 = (v - h + s * t) + (r - R0) * t + (R0 - R) * t.
+ *
+ * The slew is what takes v - h out over half the window, or less than that if
+ * it is limited: s = -(v - h) / (window / 2). So the first term goes from v - h
+ * through 0 to at most -(v - h) at the end of the window, and never exceeds
+ * |v - h|. Hence
+ *
+ *	|error(t)| <= |v - h| + (|r - R0| + slop) * t	for 0 <= t < window,
+ *
+ * which are error_ns (rounded up) and error_rate. Readers drop the fraction of
+ * theirs and the host drops the fraction of its own; two numbers that differ by
+ * at most e have whole parts that differ by at most ceil(e), so that this costs
+ * nothing more.
+ *
+ * Half the window is also what makes late refreshes harmless. A refresh that
+ * comes k half-windows after the last one finds (1 - k) of the error that the
+ * last one found, plus what is new. Within the window k <= 2, so the old error
+ * never grows, however irregular the refreshes are. After the window the page
+ * has expired and the next segment steps.
+ */
+#include "segment.h"
+
+/* No slew faster than 1/2048 (488 ppm): what adjtime() allows itself, about. */
+#define PARKCLOCK_SLEW_SHIFT	11
+
+/**
+ * parkclock_segment_at() - what a segment says at a counter value
+ * @seg:    the segment
+ * @cycles: the counter
+ *
+ * Outside its window a segment says what it said last: the result is never less
+ * than anything that a reader can have been given up to @cycles.
+ *
+ * Return: MONOTONIC in 2^-56 ns.
+ */
+unsigned __int128 parkclock_segment_at(const struct parkclock_segment *seg, __u64 cycles)
+{
+	__u64 delta = cycles - seg->base_cycles;
+
+	if (delta > seg->valid_cycles)
+		delta = seg->valid_cycles;
+	return seg->base_ns * PARKCLOCK_ONE_NS + seg->base_frac +
+	       (unsigned __int128)delta * seg->rate;
+}
+
+/**
+ * parkclock_segment_covers() - is a counter value within the window?
+ * @seg:    the segment
+ * @cycles: the counter
+ */
+int parkclock_segment_covers(const struct parkclock_segment *seg, __u64 cycles)
+{
+	return cycles - seg->base_cycles < seg->valid_cycles;
+}
+
+/*
+ * The change of rate that covers @offset (in 2^-56 ns) in @cycles, or @limit if
+ * that is less. A 128-bit number is not to be divided in the kernel; so what
+ * does not fit 63 bits is shifted until it does, which leaves the quotient good
+ * to 2^-14, as @cycles is less than 2^48 (a day).
+ */
+static __s64 rate_change(__int128 offset, __u64 cycles, __u64 limit)
+{
+	unsigned __int128 size = offset < 0 ? -offset : offset;
+	unsigned int shift = 0;
+	__u64 change = limit;
+
+	if (!cycles)
+		return 0;
+	if (size < (unsigned __int128)cycles * limit) {
+		while (size >> shift >> 63)
+			shift++;
+		change = (__u64)(size >> shift) / cycles << shift;
+	}
+	return offset < 0 ? -(__s64)change : (__s64)change;
+}
+
+/**
+ * parkclock_segment_rate() - the host's mean rate between two samples
+ * @from: the earlier sample
+ * @to:   the later one, of the same epoch
+ *
+ * The host's timekeeper keeps time by a multiplier of some 23 bits, and comes
+ * closer to the rate that it wants by switching between two of them. The mean
+ * is what it wants. It is taken for what it is worth, within the range that the
+ * host's rate is known to be in: whatever happened between the two samples, the
+ * result is no worse than a multiplier.
+ *
+ * Return: ns per cycle in 2^-56 ns, within @to->rate -+ @to->rate_slop.
+ */
+__u64 parkclock_segment_rate(const struct parkclock_sample *from,
+			     const struct parkclock_sample *to)
+{
+	__u64 cycles = to->cycles - from->cycles;
+	__int128 more = to->now - from->now - (unsigned __int128)cycles * to->rate;
+
+	return to->rate + rate_change(more, cycles, to->rate_slop);
+}
+
+/* @fixed in whole ns, rounded up. */
+static __u64 ns_up(unsigned __int128 fixed)
+{
+	return (fixed + PARKCLOCK_ONE_NS - 1) >> PARKCLOCK_SHIFT;
+}
+
+/**
+ * parkclock_segment_make() - a segment from a sample
+ * @seg:          the segment, filled in
+ * @sample:       where it begins
+ * @rate:         the host's rate as far as known: parkclock_segment_rate()
+ * @base:         MONOTONIC that it begins with, in 2^-56 ns
+ * @valid_cycles: its window
+ *
+ * Where @base is not what the sample says, the segment runs faster or slower
+ * than @rate in order to meet the host's clock after half the window.
+ */
+void parkclock_segment_make(struct parkclock_segment *seg, const struct parkclock_sample *sample,
+			    __u64 rate, unsigned __int128 base, __u64 valid_cycles)
+{
+	__int128 behind = sample->now - base;
+	int i;
+
+	*seg = (struct parkclock_segment) {
+		.base_cycles = sample->cycles,
+		.base_ns = base >> PARKCLOCK_SHIFT,
+		.base_frac = base & (PARKCLOCK_ONE_NS - 1),
+		.rate = rate + rate_change(behind, valid_cycles / 2,
+					   rate >> PARKCLOCK_SLEW_SHIFT),
+		.valid_cycles = valid_cycles,
+		.epoch = sample->epoch,
+		.error_ns = ns_up(behind < 0 ? -behind : behind),
+		.error_rate = sample->rate_slop +
+			      (rate > sample->rate ? rate - sample->rate : sample->rate - rate),
+		.generation = sample->generation,
+	};
+	for (i = 0; i < PARKCLOCK_CLOCKS; i++)
+		seg->offset_ns[i] = sample->offset_ns[i];
+}
+
+/**
+ * parkclock_segment_lift() - let a segment say at least something at an instant
+ * @seg:    the segment; lifted as a whole if it says less
+ * @cycles: the instant
+ * @least:  what it must say then, in 2^-56 ns
+ */
+void parkclock_segment_lift(struct parkclock_segment *seg, __u64 cycles,
+			    unsigned __int128 least)
+{
+	unsigned __int128 says = parkclock_segment_at(seg, cycles);
+	unsigned __int128 base;
+
+	if (says >= least)
+		return;
+	base = seg->base_ns * PARKCLOCK_ONE_NS + seg->base_frac + (least - says);
+	seg->base_ns = base >> PARKCLOCK_SHIFT;
+	seg->base_frac = base & (PARKCLOCK_ONE_NS - 1);
+	seg->error_ns += ns_up(least - says);
+}

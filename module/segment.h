@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Arithmetic of segments: straight pieces of time, and how one follows another.
+ *
+ * No kernel dependency but the types: the unit tests compile the same source
+ * in user space. All instants are MONOTONIC in units of 2^-56 ns, as 128-bit
+ * numbers (2^72 ns fit, which is 150,000 years), and all rates ns per cycle in
+ * the same unit, so that nothing is rounded between the host's clock and the
+ * page: what is exact here stays exact, and only a reader drops the fraction.
+ */
+#ifndef PARKCLOCK_SEGMENT_H
+#define PARKCLOCK_SEGMENT_H
+
+#include <linux/types.h>
+#include <linux/parkclock.h>
+
+#define PARKCLOCK_ONE_NS	((unsigned __int128)1 << PARKCLOCK_SHIFT)
+
+/**
+ * struct parkclock_sample - the host's clock at one counter value
+ * @cycles:	the counter
+ * @now:	the host's MONOTONIC then, in 2^-56 ns; exact
+ * @rate:	ns per cycle, in 2^-56 ns
+ * @rate_slop:	the host's own rate stays within @rate -+ @rate_slop for as long
+ *		as its epoch is @epoch
+ * @epoch:	see struct parkclock_timebase
+ * @generation:	see struct parkclock_segment
+ * @offset_ns:	likewise
+ */
+struct parkclock_sample {
+	__u64 cycles;
+	unsigned __int128 now;
+	__u64 rate;
+	__u64 rate_slop;
+	__u64 epoch;
+	__u64 generation;
+	__s64 offset_ns[PARKCLOCK_CLOCKS];
+};
+
+unsigned __int128 parkclock_segment_at(const struct parkclock_segment *seg, __u64 cycles);
+int parkclock_segment_covers(const struct parkclock_segment *seg, __u64 cycles);
+__u64 parkclock_segment_rate(const struct parkclock_sample *from,
+			     const struct parkclock_sample *to);
+void parkclock_segment_make(struct parkclock_segment *seg, const struct parkclock_sample *sample,
+			    __u64 rate, unsigned __int128 base, __u64 valid_cycles);
+void parkclock_segment_lift(struct parkclock_segment *seg, __u64 cycles,
+			    unsigned __int128 least);
+
+#endif

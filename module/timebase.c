@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The timebase: the page with the host's time, and its only writer.
+ *
+ * How MONOTONIC never goes backwards. A reader reads the counter between two
+ * looks at the page, so the value that it returns is that of a segment which
+ * was in the page at the instant of its counter value; and readings that are
+ * ordered have counter values in that order, because the host keeps time by
+ * this counter on all CPUs. It remains that when a segment is replaced, no
+ * later reading of the new one is below an earlier reading of the old one. Let
+ * T be the new base, and X the last instant at which the old segment can be
+ * read. X is the instant of publication; it is not known in advance, since the
+ * writer may be stopped at any time. Then new(t) >= old(t) for T <= t <= X is
+ * enough: a later reading of the new one is at t2 >= X, or at least not before
+ * the earlier one at t1 <= X, and new(t2) >= new(t1) >= old(t1). (For t1 < T:
+ * new(t2) >= new(T) >= old(T) >= old(t1), as nobody reads the new segment before
+ * T.) Segments are straight lines, so that it is enough at T and at X.
+ *
+ * - The new base is never below old(T).
+ * - If the new segment is not slower than the old one, it is then above it for
+ *   ever.
+ * - Otherwise X must be known: cut_off() shortens the old segment's window to
+ *   end shortly after T, publishes that, and only then looks at the counter.
+ *   Until that publication the uncut segment could be read, afterwards the cut
+ *   one up to its end: X is the later of the two. The new segment is lifted, if
+ *   it must be, to meet the old one at X. In the ordinary case it is published
+ *   well before the cut, and nobody notices. If the writer is stopped in
+ *   between, readers find a segment that has expired.
+ *
+ * A segment that is replaced by nothing (invalidate) leaves the floor: the most
+ * that anybody can have been given. The clock goes on from there or above, and
+ * so does the slow path where there is no valid page.
+ */
+#include <linux/gfp.h>
+#include <linux/lockdep.h>
+#include <linux/math64.h>
+#include <linux/mm.h>
+#include <linux/string.h>
+#include <linux/timekeeping.h>
+#include <asm/msr.h>
+#include <asm/tsc.h>
+
+#include "host.h"
+#include "params.h"
+#include "segment.h"
+#include "timebase.h"
+#include "trace.h"
+
+DEFINE_RAW_SPINLOCK(parkclock_timebase_lock);
+
+/* Protected by parkclock_timebase_lock, unless it says otherwise. */
+static struct {
+	struct page *page;		/* constant */
+	struct parkclock_timebase *map;	/* constant */
+	u64 end;			/* of the window; 0: none; read without the lock */
+	struct parkclock_segment seg;	/* what is published */
+	struct parkclock_sample last;	/* from which the rate is measured */
+	bool has_last;
+	unsigned __int128 floor;	/* MONOTONIC in 2^-56 ns */
+	u64 refreshes;
+	u64 invalidations;
+} tb;
+
+/* Long enough for the writer to get from one publication to the next. */
+static u64 cut_cycles(void)
+{
+	return div_u64((u64)tsc_khz * 20, 1000);	/* 20 us */
+}
+
+static u64 ms_to_cycles(unsigned int ms)
+{
+	return (u64)ms * tsc_khz;
+}
+
+static u64 cycles_to_ns(u64 cycles)
+{
+	return tsc_khz ? mul_u64_u64_div_u64(cycles, NSEC_PER_MSEC, tsc_khz) : 0;
+}
+
+static void write_copy(struct parkclock_segment *copy, const struct parkclock_segment *seg)
+{
+	const u64 *from = (const u64 *)seg;
+	u64 *to = (u64 *)copy;
+	int i;
+
+	for (i = 0; i < sizeof(*seg) / sizeof(*to); i++)
+		WRITE_ONCE(to[i], from[i]);
+}
+
+/*
+ * Let readers see @seg. They read copy 1 while copy 0 is written, and copy 0
+ * while copy 1 is. A seqcount_latch_t would do the same, but it has no place in
+ * a layout that others read.
+ */
+static void publish(const struct parkclock_segment *seg)
+{
+	struct parkclock_timebase *map = tb.map;
+	u64 seq = map->seq;
+
+	lockdep_assert_held(&parkclock_timebase_lock);
+
+	/*
+	 * Each release has the copy that it points at written before; each
+	 * smp_wmb() has seq moved away from a copy before that is written. They
+	 * pair with the reader's acquire of seq and with its second look.
+	 */
+	smp_store_release(&map->seq, seq + 1);
+	smp_wmb();
+	write_copy(&map->segment[0], seg);
+	smp_store_release(&map->seq, seq + 2);
+	smp_wmb();
+	write_copy(&map->segment[1], seg);
+	tb.seg = *seg;
+	WRITE_ONCE(tb.end, seg->valid_cycles ? seg->base_cycles + seg->valid_cycles : 0);
+}
+
+/*
+ * The counter, later than any that belongs to a reading of what was in the page
+ * before the last publish().
+ */
+static u64 cycles_after_publish(void)
+{
+	/*
+	 * The stores are out before the counter is read. A reader whose second
+	 * look did not see them has read the counter before that look.
+	 */
+	smp_mb();
+	return rdtsc_ordered();
+}
+
+/*
+ * Let the segment that is published end soon. Returns the last instant at which
+ * it can be read.
+ */
+static u64 cut_off(u64 cycles)
+{
+	struct parkclock_segment cut = tb.seg;
+	u64 end = cycles + cut_cycles();
+	u64 now;
+
+	if (end - cut.base_cycles < cut.valid_cycles)
+		cut.valid_cycles = end - cut.base_cycles;
+	publish(&cut);
+	now = cycles_after_publish();
+	return (s64)(now - end) > 0 ? now : end;
+}
+
+/**
+ * parkclock_timebase_overdue() - has the window of the page ended?
+ *
+ * Not so if there is no window: where the page cannot be valid, there is nothing
+ * to be made better.
+ *
+ * Context: any.
+ */
+bool parkclock_timebase_overdue(void)
+{
+	u64 end = READ_ONCE(tb.end);
+
+	return end && (s64)(rdtsc() - end) >= 0;
+}
+
+/* The host's rate, measured since about an interval ago. */
+static u64 measure_rate(const struct parkclock_sample *sample)
+{
+	u64 rate = sample->rate;
+
+	if (tb.has_last && tb.last.epoch == sample->epoch) {
+		rate = parkclock_segment_rate(&tb.last, sample);
+		if (sample->cycles - tb.last.cycles < ms_to_cycles(parkclock_interval_ms()) / 2)
+			return rate;
+	}
+	tb.last = *sample;
+	tb.has_last = true;
+	return rate;
+}
+
+/**
+ * parkclock_timebase_invalidate() - let readers find no time in the page
+ *
+ * Nothing happens if it is invalid already.
+ *
+ * Context: parkclock_timebase_lock held.
+ */
+void parkclock_timebase_invalidate(void)
+{
+	struct parkclock_segment old = tb.seg;
+	struct parkclock_segment none = old;
+	unsigned __int128 most;
+
+	lockdep_assert_held(&parkclock_timebase_lock);
+
+	if (!old.valid_cycles)
+		return;
+	none.valid_cycles = 0;
+	publish(&none);
+	most = parkclock_segment_at(&old, cycles_after_publish());
+	if (tb.floor < most)
+		tb.floor = most;
+	tb.invalidations++;
+	trace_parkclock_invalidate(old.epoch, READ_ONCE(tb.map->epoch));
+}
+
+/**
+ * parkclock_timebase_check_epoch() - take note that the host's clock has changed
+ *
+ * The listener in host.c has raised the epoch, so that no reader uses the page
+ * any more; this makes it official.
+ *
+ * Context: parkclock_timebase_lock held.
+ */
+void parkclock_timebase_check_epoch(void)
+{
+	lockdep_assert_held(&parkclock_timebase_lock);
+
+	if (tb.seg.epoch != READ_ONCE(tb.map->epoch))
+		parkclock_timebase_invalidate();
+}
+
+/**
+ * parkclock_timebase_refresh() - re-calibrate
+ * @how: how to go on from the segment before; one that has expired is stepped
+ *       away from in any case
+ *
+ * The page is valid for a window from here.
+ *
+ * Context: parkclock_timebase_lock held.
+ * Return: true; or false if the page cannot be valid because the host does not
+ * keep time by the counter.
+ */
+bool parkclock_timebase_refresh(enum parkclock_refresh how)
+{
+	const struct parkclock_segment old = tb.seg;
+	struct parkclock_segment new;
+	struct parkclock_sample sample;
+	unsigned __int128 base, was;
+
+	parkclock_timebase_check_epoch();
+	if (!parkclock_host_sample(&sample)) {
+		parkclock_timebase_invalidate();
+		return false;
+	}
+
+	base = sample.now;
+	if (tb.seg.valid_cycles) {
+		was = parkclock_segment_at(&old, sample.cycles);
+		if (base < was || (how == PARKCLOCK_SLEW &&
+				   parkclock_segment_covers(&old, sample.cycles)))
+			base = was;
+	}
+	if (base < tb.floor)
+		base = tb.floor;
+	parkclock_segment_make(&new, &sample, measure_rate(&sample), base,
+			       ms_to_cycles(parkclock_interval_ms()) *
+			       parkclock_window_intervals());
+
+	if (parkclock_segment_covers(&tb.seg, sample.cycles) && new.rate < old.rate) {
+		u64 last = cut_off(sample.cycles);
+
+		parkclock_segment_lift(&new, last, parkclock_segment_at(&old, last));
+	}
+	publish(&new);
+	tb.refreshes++;
+	trace_parkclock_refresh(&new, (s64)((__int128)(base - sample.now) >> PARKCLOCK_SHIFT));
+	return true;
+}
+
+/**
+ * parkclock_timebase_read_host() - the time where the page cannot have it
+ * @clock: the clock
+ * @index: PARKCLOCK_MONOTONIC to PARKCLOCK_TAI
+ * @r:     filled in
+ *
+ * Leaves the page invalid. No later reading, of whatever kind, will be less.
+ *
+ * Context: parkclock_timebase_lock held.
+ */
+void parkclock_timebase_read_host(const struct parkclock_clock *clock, int index,
+				  struct parkclock_reading *r)
+{
+	struct parkclock_sample sample;
+
+	parkclock_timebase_invalidate();
+	if (!parkclock_host_sample(&sample)) {
+		sample.now = ktime_get_ns() * PARKCLOCK_ONE_NS;
+		sample.cycles = 0;
+	}
+	r->cycles = sample.cycles;
+	r->error_ns = 0;
+	if (sample.now < tb.floor) {
+		r->error_ns = (tb.floor - sample.now + PARKCLOCK_ONE_NS - 1) >> PARKCLOCK_SHIFT;
+		sample.now = tb.floor;
+	}
+	tb.floor = sample.now;
+	r->ns = parkclock_host_mono_to(sample.now >> PARKCLOCK_SHIFT, index) +
+		clock->offset_ns[index];
+	r->generation = parkclock_host_generation() + clock->generation;
+}
+
+/**
+ * parkclock_timebase_query() - what the timebase has to say
+ * @q: its fields about the page are filled in
+ *
+ * Context: parkclock_timebase_lock held.
+ */
+void parkclock_timebase_query(struct parkclock_query *q)
+{
+	struct parkclock_segment *seg = &tb.seg;
+	u64 delta;
+
+	lockdep_assert_held(&parkclock_timebase_lock);
+
+	q->counter_hz = tb.map->counter_hz;
+	q->cycles = rdtsc_ordered();
+	q->rate = seg->rate;
+	q->generation = parkclock_host_generation();
+	q->refreshes = tb.refreshes;
+	q->invalidations = tb.invalidations;
+	delta = q->cycles - seg->base_cycles;
+	if (seg->epoch == READ_ONCE(tb.map->epoch) && delta < seg->valid_cycles) {
+		q->window_left_ns = cycles_to_ns(seg->valid_cycles - delta);
+		q->error_ns = parkclock_error(seg->error_ns, seg->error_rate, delta);
+	}
+}
+
+/**
+ * parkclock_timebase_page() - page 1 of every mapping
+ */
+struct page *parkclock_timebase_page(void)
+{
+	return tb.page;
+}
+
+/**
+ * parkclock_timebase_get() - the same, for readers in the kernel
+ */
+const struct parkclock_timebase *parkclock_timebase_get(void)
+{
+	return tb.map;
+}
+
+/**
+ * parkclock_timebase_epoch() - the word that the host's listener raises
+ */
+__u64 *parkclock_timebase_epoch(void)
+{
+	return &tb.map->epoch;
+}
+
+/**
+ * parkclock_timebase_init() - a page with no time in it yet
+ *
+ * Context: may sleep.
+ * Return: 0 or -ENOMEM.
+ */
+int parkclock_timebase_init(void)
+{
+	tb.page = alloc_page(GFP_KERNEL | __GFP_ZERO);
+	if (!tb.page)
+		return -ENOMEM;
+	tb.map = page_address(tb.page);
+	tb.map->magic = PARKCLOCK_TIMEBASE_MAGIC;
+	tb.map->version = PARKCLOCK_VERSION;
+	tb.map->size = sizeof(*tb.map);
+	tb.map->counter = PARKCLOCK_COUNTER_X86_TSC;
+	tb.map->counter_hz = tsc_khz * 1000ULL;
+	return 0;
+}
+
+/**
+ * parkclock_timebase_exit() - let go of the page
+ *
+ * Context: nobody else uses the timebase.
+ */
+void parkclock_timebase_exit(void)
+{
+	put_page(tb.page);
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Trace events. All are recorded under parkclock_timebase_lock, in the order in
+ * which things happened.
+ */
+#undef TRACE_SYSTEM
+#define TRACE_SYSTEM parkclock
+
+#if !defined(PARKCLOCK_TRACE_H) || defined(TRACE_HEADER_MULTI_READ)
+#define PARKCLOCK_TRACE_H
+
+#include <linux/tracepoint.h>
+#include <linux/parkclock.h>
+
+/* The updater has parked; its timer is off. */
+TRACE_EVENT(parkclock_park,
+	TP_PROTO(u64 parks),
+	TP_ARGS(parks),
+	TP_STRUCT__entry(
+		__field(u64, parks)
+	),
+	TP_fast_assign(
+		__entry->parks = parks;
+	),
+	TP_printk("parks=%llu", __entry->parks)
+);
+
+/* The updater has become active; the page is valid and the timer armed. */
+TRACE_EVENT(parkclock_wake,
+	TP_PROTO(u64 wakes),
+	TP_ARGS(wakes),
+	TP_STRUCT__entry(
+		__field(u64, wakes)
+	),
+	TP_fast_assign(
+		__entry->wakes = wakes;
+	),
+	TP_printk("wakes=%llu", __entry->wakes)
+);
+
+/*
+ * A new segment is in the page. @ahead_ns: how far it begins ahead of the host's
+ * clock; after a slew this is what the segment before had come to be off by.
+ */
+TRACE_EVENT(parkclock_refresh,
+	TP_PROTO(const struct parkclock_segment *seg, s64 ahead_ns),
+	TP_ARGS(seg, ahead_ns),
+	TP_STRUCT__entry(
+		__field(u64, base_cycles)
+		__field(u64, base_ns)
+		__field(u64, rate)
+		__field(u64, valid_cycles)
+		__field(u64, error_ns)
+		__field(s64, ahead_ns)
+	),
+	TP_fast_assign(
+		__entry->base_cycles = seg->base_cycles;
+		__entry->base_ns = seg->base_ns;
+		__entry->rate = seg->rate;
+		__entry->valid_cycles = seg->valid_cycles;
+		__entry->error_ns = seg->error_ns;
+		__entry->ahead_ns = ahead_ns;
+	),
+	TP_printk("base_cycles=%llu base_ns=%llu rate=%llu valid_cycles=%llu error_ns=%llu ahead_ns=%lld",
+		  __entry->base_cycles, __entry->base_ns, __entry->rate,
+		  __entry->valid_cycles, __entry->error_ns, __entry->ahead_ns)
+);
+
+/*
+ * The page has become invalid before its window ended: because the host's clock
+ * has changed if the epochs differ, else because the updater was stopped.
+ */
+TRACE_EVENT(parkclock_invalidate,
+	TP_PROTO(u64 segment_epoch, u64 epoch),
+	TP_ARGS(segment_epoch, epoch),
+	TP_STRUCT__entry(
+		__field(u64, segment_epoch)
+		__field(u64, epoch)
+	),
+	TP_fast_assign(
+		__entry->segment_epoch = segment_epoch;
+		__entry->epoch = epoch;
+	),
+	TP_printk("segment_epoch=%llu epoch=%llu", __entry->segment_epoch, __entry->epoch)
+);
+
+#endif
+
+#undef TRACE_INCLUDE_PATH
+#undef TRACE_INCLUDE_FILE
+#define TRACE_INCLUDE_PATH .
+#define TRACE_INCLUDE_FILE trace
+#include <trace/define_trace.h>

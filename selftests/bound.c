@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Every reading is within its own error bound of the host's clock.
+ *
+ * Checked: a reading between two clock_gettime() of the same clock lies between
+ * them, give or take its error_ns, for all four clocks, by the page and by
+ * READ, while active, right after a wake, and stopped; and its counter value
+ * was read in between too.
+ *
+ * Fails if an offset is wrong, if the rate is off by more than the bound grows,
+ * if a wake keeps an old rate or base, or if the bound is a wish. A bound that
+ * is useless fails as well.
+ */
+#include "common.h"
+#include "kselftest_harness.h"
+
+#define READS		20000	/* of each clock */
+#define USEFUL_NS	100000
+
+FIXTURE(bound) {
+	struct pclock c;
+	unsigned int readings;
+	unsigned int useful;
+	uint64_t best;
+};
+
+FIXTURE_SETUP(bound)
+{
+	start_parked("10", "4", "5");
+	self->c = open_clock();
+	self->best = UINT64_MAX;
+}
+
+FIXTURE_TEARDOWN(bound)
+{
+	close_clock(&self->c);
+	default_params();
+}
+
+/* False if there was no time to be had from the page. */
+static bool check(struct __test_metadata *_metadata, FIXTURE_DATA(bound) *self, int id,
+		  bool by_page)
+{
+	struct parkclock_reading r;
+	uint64_t c0, c1;
+	int64_t t0, t1;
+
+	c0 = tsc();
+	t0 = now_ns(id);
+	if (!by_page)
+		r = slow_read(self->c.fd, id);
+	else if (parkclock_page_read_bound(self->c.map, id, &r) == PARKCLOCK_EXPIRED)
+		return false;
+	t1 = now_ns(id);
+	c1 = tsc();
+	ASSERT_TRUE(within_bound(&r, t0, t1)) {
+		TH_LOG("clock %d by %s: %lld +- %llu, clock_gettime %lld to %lld", id,
+		       by_page ? "page" : "READ", (long long)r.ns,
+		       (unsigned long long)r.error_ns, (long long)t0, (long long)t1);
+	}
+	ASSERT_LE(c0, r.cycles);
+	ASSERT_LE(r.cycles, c1);
+	self->readings++;
+	self->useful += r.error_ns <= USEFUL_NS;
+	if (r.error_ns < self->best)
+		self->best = r.error_ns;
+	return true;
+}
+
+static void check_useful(struct __test_metadata *_metadata, FIXTURE_DATA(bound) *self)
+{
+	EXPECT_GE(self->useful, self->readings / 2);
+	TH_LOG("%u readings, %u within %d ns, best bound %llu ns", self->readings, self->useful,
+	       USEFUL_NS, (unsigned long long)self->best);
+}
+
+TEST_F_TIMEOUT(bound, page_while_active, 200)
+{
+	hold(self->c.fd);
+	for (int i = 0; i < READS * PARKCLOCK_CLOCKS;) {
+		if (check(_metadata, self, clock_ids[i % PARKCLOCK_CLOCKS], true))
+			i++;
+		else
+			ASSERT_TRUE(comes_back(self->c.map));
+	}
+	check_useful(_metadata, self);
+}
+
+/* Long segments show an error of the rate that short ones hide. */
+TEST_F_TIMEOUT(bound, page_over_seconds, 90)
+{
+	must_set("interval_ms", "1000");
+	hold(self->c.fd);
+	for (int i = 0; i < 5000; i++) {
+		if (!check(_metadata, self, clock_ids[i % PARKCLOCK_CLOCKS], true))
+			ASSERT_TRUE(comes_back(self->c.map));
+		sleep_ms(1);
+	}
+	check_useful(_metadata, self);
+}
+
+TEST_F_TIMEOUT(bound, read_while_active, 200)
+{
+	hold(self->c.fd);
+	for (int i = 0; i < READS; i++)
+		check(_metadata, self, clock_ids[i % PARKCLOCK_CLOCKS], false);
+	check_useful(_metadata, self);
+}
+
+TEST_F_TIMEOUT(bound, after_wake, 200)
+{
+	unsigned int by_page = 0;
+	uint64_t seed = 5;
+
+	must_set("interval_ms", "1");
+	for (int round = 0; round < 300; round++) {
+		bool by_hold = round & 1;
+
+		ASSERT_TRUE(wait_state(self->c.fd, PARKCLOCK_PARKED));
+		sleep_us(rnd(&seed) % 10000);
+		if (by_hold)
+			hold(self->c.fd);
+		for (int i = 0; i < PARKCLOCK_CLOCKS; i++) {
+			check(_metadata, self, clock_ids[(round + i) % PARKCLOCK_CLOCKS], by_hold);
+			by_page += check(_metadata, self, clock_ids[i], true);
+		}
+		if (by_hold)
+			release(self->c.fd);
+	}
+	/* On a slow machine some expire, not most. */
+	EXPECT_GE(by_page, 300);
+	check_useful(_metadata, self);
+}
+
+TEST_F(bound, after_long_park)
+{
+	must_set("interval_ms", "20000");
+	for (int i = 0; i < 4; i++) {
+		sleep_ms(1500);
+		check(_metadata, self, clock_ids[i], false);
+		EXPECT_TRUE(check(_metadata, self, clock_ids[i], true));
+		must_set("interval_ms", "10");
+		ASSERT_TRUE(wait_state(self->c.fd, PARKCLOCK_PARKED));
+		must_set("interval_ms", "20000");
+	}
+	check_useful(_metadata, self);
+}
+
+TEST_F_TIMEOUT(bound, read_while_stopped, 90)
+{
+	must_set("enabled", "N");
+	for (int i = 0; i < READS; i++)
+		check(_metadata, self, clock_ids[i % PARKCLOCK_CLOCKS], false);
+	check_useful(_metadata, self);
+}
+
+TEST_HARNESS_MAIN

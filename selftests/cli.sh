@@ -1,0 +1,423 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# The command line tool, against a loaded module: every command, option and exit
+# status, what is printed where, and that looking does not wake the clock.
+#
+# Each test is a function; it fails if it returns nonzero, and what it has
+# printed is shown then. The tool is $PARKCLOCK, or /bin/parkclock.
+#
+# shellcheck disable=SC2317 # the tests are called by their names
+
+tool=${PARKCLOCK:-/bin/parkclock}
+params=/sys/module/parkclock/parameters
+dir=$(mktemp -d) || exit 1
+out=$dir/out
+err=$dir/err
+
+tests="version help usage no_device status_text status_json status_does_not_wake
+read_wakes read_one_clock read_page read_page_expired read_count read_json
+read_disabled hold_time hold_signals watch_lines watch_signal watch_terminal
+full_disk"
+
+# expect STATUS ARGUMENT...: run the tool; output in $out and $err
+expect()
+{
+	want=$1
+	shift
+	"$tool" "$@" >"$out" 2>"$err"
+	got=$?
+	[ "$got" -eq "$want" ] && return
+	echo "parkclock $*: exit status $got, not $want"
+	cat "$out" "$err"
+	return 1
+}
+
+# One of the numbers of status --json, or its state.
+status()
+{
+	"$tool" status --json | tr ',' '\n' | tr -d '{"}' | sed -n "s/^$1://p"
+}
+
+# wait_for FIELD VALUE: up to 20 s; nothing waited for takes nearly as long
+wait_for()
+{
+	n=0
+	until [ "$(status "$1")" = "$2" ]; do
+		n=$((n + 1))
+		if [ $n -gt 200 ]; then
+			echo "$1 is $(status "$1"), not $2"
+			return 1
+		fi
+		sleep 0.1
+	done
+}
+
+# Parked, and its page expired: where every test begins.
+park()
+{
+	echo Y >"$params/enabled"
+	echo 10 >"$params/interval_ms"
+	echo 5 >"$params/slack_percent"
+	wait_for references 0 && wait_for state parked && wait_for window_left_ns 0
+}
+
+# is FIELD VALUE
+is()
+{
+	value=$(status "$1")
+	[ "$value" = "$2" ] && return
+	echo "$1 is $value, not $2"
+	return 1
+}
+
+# has PATTERN FILE: some line matches
+has()
+{
+	grep -q -e "$1" "$2" && return
+	echo "no line like '$1' in:"
+	cat "$2"
+	return 1
+}
+
+# lines NUMBER FILE
+lines()
+{
+	[ "$(wc -l <"$2")" -eq "$1" ] && return
+	echo "not $1 lines:"
+	cat "$2"
+	return 1
+}
+
+# json_like FILE NAME...: every line is an object of just these names, in order,
+# whose values are integers, plain strings, true, false or null
+json_like()
+{
+	file=$1
+	shift
+	value='\(-\{0,1\}[0-9][0-9]*\|"[a-z]*"\|true\|false\|null\)'
+	line=
+	for key; do
+		line="$line,\"$key\":$value"
+	done
+	grep -v "^{${line#,}}\$" "$file" || return 0
+	echo "(not an object of: $*)"
+	return 1
+}
+
+version()
+{
+	expect 0 --version && has '^parkclock [0-9.]*, ABI version [0-9]*$' "$out" && lines 1 "$out"
+}
+
+help()
+{
+	expect 0 --help && has '^usage: parkclock ' "$out" && lines 0 "$err" || return
+	for command in status read hold watch; do
+		has "^  $command " "$out" || return
+	done
+	for command in status read hold watch; do
+		expect 0 "$command" --help && has "^usage: parkclock $command" "$out" &&
+			lines 0 "$err" || return
+	done
+}
+
+# Two lines that tell, on stderr, or one that says it all; nothing on stdout.
+usage_error()
+{
+	expect 2 "$@" && lines 0 "$out" && has '^parkclock: ' "$err" && has '--help' "$err"
+}
+
+usage()
+{
+	usage_error &&
+	usage_error --nonsense &&
+	usage_error nonsense &&
+	usage_error --device &&
+	usage_error status extra &&
+	usage_error status --page &&
+	usage_error status --json=yes &&
+	usage_error read nonsense &&
+	usage_error read --nonsense &&
+	usage_error read --count &&
+	usage_error read --count 0 &&
+	usage_error read --count -1 &&
+	usage_error read --count 1x &&
+	usage_error read --count 1000000001 &&
+	usage_error read --count 99999999999999999999999 &&
+	usage_error read --count '' &&
+	usage_error read --interval -1 &&
+	usage_error read --interval 1s &&
+	usage_error read --interval . &&
+	usage_error read --interval 1e3 &&
+	usage_error read --interval 1000000001 &&
+	usage_error read --interval '' &&
+	usage_error hold extra &&
+	usage_error hold --time &&
+	usage_error hold --time inf &&
+	usage_error hold --time nan &&
+	usage_error watch extra &&
+	usage_error watch --interval 0 &&
+	usage_error watch --interval 0.009 &&
+	usage_error watch --count 0
+}
+
+# Fails with one line: what, why, what to do.
+failure()
+{
+	text=$1
+	shift
+	expect 1 "$@" && lines 0 "$out" && lines 1 "$err" && has "^parkclock: cannot .*$text" "$err"
+}
+
+no_device()
+{
+	for command in status read hold watch; do
+		failure 'modprobe parkclock' --device /nonsense "$command" &&
+		failure 'not a parkclock device' --device /dev/zero "$command" || return
+	done
+	expect 0 --device /dev/parkclock status
+}
+
+status_text()
+{
+	expect 0 status && lines 0 "$err" && lines 14 "$out" &&
+	has '^state          parked (' "$out" &&
+	has '^references     0$' "$out" &&
+	has '^interval       0.01 s, window 0.04 s, slack 0.0005 s$' "$out" &&
+	has '^window left    0, the page has no time$' "$out" &&
+	has '^error bound    none$' "$out" || return
+	"$tool" read >/dev/null
+	expect 0 status && has '^rate           [0-9.]* ns per cycle ([0-9.]* MHz)$' "$out"
+}
+
+status_json()
+{
+	names='state references interval_ns window_ns slack_ns window_left_ns error_ns
+		counter counter_hz counter_usable cycles rate rate_shift generation
+		parks wakes refreshes expirations invalidations slow_reads'
+	# shellcheck disable=SC2086 # one argument for each name
+	expect 0 status --json && lines 1 "$out" && json_like "$out" $names &&
+	is interval_ns 10000000 && is window_ns 40000000 && is slack_ns 500000 &&
+	is error_ns null && is rate_shift 56
+}
+
+status_does_not_wake()
+{
+	wakes=$(status wakes)
+	reads=$(status slow_reads)
+	expect 0 status && expect 0 status --json && expect 0 watch --count 3 --interval 0.05 &&
+	is wakes "$wakes" && is slow_reads "$reads" && is state parked && is window_left_ns 0
+}
+
+# right FILE NUMBER: each reading is as near as its columns say
+right()
+{
+	awk -v want="$2" '
+		NR > 1 && $2 != "expired" {
+			diff = $5 < 0 ? -$5 : $5
+			if (diff > $6 + $7 || NF != 7 || $3 !~ /^[0-9]+\.[0-9]+$/)
+				bad = 1
+			n++
+		}
+		END { exit bad || n != want }' "$1" && return
+	echo "not $2 readings that are right:"
+	cat "$1"
+	return 1
+}
+
+read_wakes()
+{
+	wakes=$(status wakes)
+	reads=$(status slow_reads)
+	expect 0 read && lines 5 "$out" && lines 0 "$err" && right "$out" 4 &&
+	has '^CLOCK ' "$out" && has '^monotonic  read ' "$out" && has '^realtime ' "$out" &&
+	has '^boottime ' "$out" && has '^tai ' "$out" || return
+	[ "$(status wakes)" -gt "$wakes" ] && [ "$(status slow_reads)" -gt "$reads" ] && return
+	echo "no wake, or no slow read"
+	return 1
+}
+
+read_one_clock()
+{
+	for clock in monotonic realtime boottime tai; do
+		expect 0 read "$clock" && lines 2 "$out" && right "$out" 1 &&
+			has "^$clock " "$out" || return
+	done
+	expect 0 read tai monotonic && lines 3 "$out" && right "$out" 2
+}
+
+# hold_while COMMAND...: do it while another process holds a reference
+hold_while()
+{
+	"$tool" hold >"$dir/hold" &
+	holder=$!
+	wait_for references 1 && "$@"
+	result=$?
+	kill "$holder"
+	wait "$holder"
+	return "$result"
+}
+
+# The window is long for this: else a machine that is slow lets the page expire.
+held_page()
+{
+	reads=$(status slow_reads)
+	expect 0 read --page && lines 5 "$out" && right "$out" 4 &&
+	has '^monotonic  page ' "$out" && has '^tai        page ' "$out" &&
+	is slow_reads "$reads"
+}
+
+read_page()
+{
+	echo 1000 >"$params/interval_ms"
+	hold_while held_page
+}
+
+read_page_expired()
+{
+	wakes=$(status wakes)
+	expect 1 read --page && lines 5 "$out" && lines 0 "$err" &&
+	has '^monotonic  expired ' "$out" && has '^tai        expired ' "$out" &&
+	right "$out" 0 && expect 1 read --page --json realtime && lines 1 "$out" &&
+	json_like "$out" clock from clock_gettime_ns bracket_ns && has '"from":"expired"' "$out" &&
+	is wakes "$wakes" && is state parked
+}
+
+# Five readings are four intervals.
+read_count()
+{
+	read -r start _ </proc/uptime
+	expect 0 read monotonic --count 5 --interval 0.25 && lines 6 "$out" &&
+	right "$out" 5 || return
+	read -r end _ </proc/uptime
+	echo "$start $end" | awk '{ exit !($2 - $1 >= 0.98) }' && return
+	echo "from $start to $end s is too short"
+	return 1
+}
+
+read_json()
+{
+	expect 0 read --json --count 3 --interval 0 && lines 12 "$out" &&
+	json_like "$out" clock from ns cycles error_ns generation difference_ns \
+		clock_gettime_ns bracket_ns &&
+	has '^{"clock":"boottime","from":"' "$out"
+}
+
+read_disabled()
+{
+	echo N >"$params/enabled"
+	is state stopped && expect 0 read && right "$out" 4 && has '^tai        read ' "$out" &&
+	expect 1 read --page && has '^tai        expired ' "$out"
+}
+
+# The timer fires once an interval, 10 ms, and not more often, also where it may be
+# late to share a wake-up. /proc/uptime is coarse, and two ticks may follow.
+hold_time()
+{
+	echo 50 >"$params/slack_percent"
+	wakes=$(status wakes)
+	ticks=$(status expirations)
+	read -r start _ </proc/uptime
+	expect 0 hold --time 0.5 && lines 2 "$out" && lines 0 "$err" &&
+	has 'reference is held' "$out" && has 'released (the time is up)' "$out" &&
+	is references 0 && is wakes $((wakes + 1)) || return
+	ticks=$(($(status expirations) - ticks))
+	read -r end _ </proc/uptime
+	echo "$start $end $ticks" |
+		awk '{ exit !($3 > 2 && $3 <= ($2 - $1 + 0.02) * 100 + 2) }' && return
+	echo "$ticks ticks from $start to $end s"
+	return 1
+}
+
+# The reference is seen by others, and gone as soon as the line says so.
+hold_signals()
+{
+	for signal in INT TERM HUP; do
+		"$tool" hold >"$out" &
+		holder=$!
+		wait_for references 1 && is state active && has 'reference is held' "$out"
+		result=$?
+		kill -"$signal" "$holder"
+		wait "$holder"
+		got=$?
+		[ "$result" -eq 0 ] && [ "$got" -eq 0 ] && has 'reference is released (' "$out" &&
+			is references 0 && wait_for state parked || return
+	done
+
+	"$tool" hold >"$out" &
+	holder=$!
+	wait_for references 1
+	result=$?
+	kill -KILL "$holder"
+	wait "$holder"
+	[ "$result" -eq 0 ] && wait_for references 0
+}
+
+watch_lines()
+{
+	expect 0 watch --count 3 --interval 0.05 && lines 4 "$out" && lines 0 "$err" &&
+	has '^STATE ' "$out" && has '^parked  *0 ' "$out" &&
+	! has "$(printf '\033')" "$out" >/dev/null
+}
+
+watch_signal()
+{
+	"$tool" watch --interval 0.05 >"$out" &
+	watcher=$!
+	sleep 1
+	kill -INT "$watcher"
+	wait "$watcher" || return
+	[ "$(wc -l <"$out")" -ge 4 ] && return
+	echo "too few lines"
+	return 1
+}
+
+# Three pictures on a virtual terminal, whose screen can be read: one is seen.
+watch_terminal()
+{
+	printf '\033c' >/dev/tty9
+	"$tool" watch --count 3 --interval 0.05 >/dev/tty9 || return
+	{ fold -w 80 /dev/vcs9; echo; } >"$out"
+	sed -n 1p "$out" >"$dir/first" && has '^state  *parked ' "$dir/first" &&
+	has '^window left  *\[ *\] 0.000 of 0.040 s' "$out" &&
+	[ "$(grep -c '^references ' "$out")" -eq 1 ] &&
+	[ "$(grep -c '[^ ]' "$out")" -eq 12 ] && return
+	cat "$out"
+	return 1
+}
+
+# What cannot be printed is a failure, not a success without output.
+full_disk()
+{
+	for command in --help status read 'watch --count 2' 'hold --time 0'; do
+		# shellcheck disable=SC2086 # words of the command
+		"$tool" $command >/dev/full 2>"$err"
+		got=$?
+		[ "$got" -eq 1 ] && has 'cannot write the output' "$err" && continue
+		echo "$command: exit status $got"
+		return 1
+	done
+}
+
+# shellcheck disable=SC2086 # to count the words
+set -- $tests
+echo "TAP version 13"
+echo "1..$#"
+number=0
+failed=0
+for test; do
+	number=$((number + 1))
+	if { park && $test; } >"$dir/log" 2>&1; then
+		echo "ok $number $test"
+	else
+		sed 's/^/# /' "$dir/log"
+		echo "not ok $number $test"
+		failed=1
+	fi
+done
+echo 1000 >"$params/interval_ms"
+echo 5 >"$params/slack_percent"
+echo Y >"$params/enabled"
+rm -rf "$dir"
+exit $failed

@@ -1,0 +1,471 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the test programs share: opening a clock, asking it, setting module
+ * parameters, and reading the kernel's trace.
+ *
+ * A helper that cannot do its work prints why and aborts, which the harness
+ * reports as a failed test.
+ */
+#ifndef PARKCLOCK_SELFTESTS_COMMON_H
+#define PARKCLOCK_SELFTESTS_COMMON_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include <linux/parkclock.h>
+
+#define PARAMS	"/sys/module/parkclock/parameters/"
+#define TRACING	"/sys/kernel/tracing/"
+
+/* Far longer than anything waited for takes, so that only a hang reaches it. */
+#define PATIENCE_MS	20000
+
+struct pclock {
+	int fd;
+	void *map;
+};
+
+static const int clock_ids[PARKCLOCK_CLOCKS] = {
+	CLOCK_MONOTONIC, CLOCK_REALTIME, CLOCK_BOOTTIME, CLOCK_TAI
+};
+
+static inline void __attribute__((__noreturn__)) die(const char *what)
+{
+	fprintf(stderr, "# %s: %s\n", what, strerror(errno));
+	abort();
+}
+
+static inline int64_t now_ns(clockid_t id)
+{
+	struct timespec ts;
+
+	if (clock_gettime(id, &ts))
+		die("clock_gettime");
+	return ts.tv_sec * 1000000000LL + ts.tv_nsec;
+}
+
+static inline void sleep_us(unsigned int us)
+{
+	struct timespec ts = { us / 1000000, us % 1000000 * 1000L };
+
+	while (nanosleep(&ts, &ts) && errno == EINTR)
+		;
+}
+
+static inline void sleep_ms(unsigned int ms)
+{
+	sleep_us(ms * 1000);
+}
+
+/* xorshift64: one state per thread, never 0 */
+static inline uint64_t rnd(uint64_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	*state ^= *state << 17;
+	return *state;
+}
+
+static inline uint64_t tsc(void)
+{
+	__u64 zero;
+
+	return __parkclock_tsc(1, &zero);
+}
+
+static inline void pin(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set))
+		die("sched_setaffinity");
+}
+
+/* The device */
+
+static inline int open_device(void)
+{
+	int fd = open(PARKCLOCK_DEVICE, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		die("open " PARKCLOCK_DEVICE);
+	return fd;
+}
+
+static inline struct pclock open_clock(void)
+{
+	struct pclock c = { .fd = open_device() };
+
+	c.map = mmap(NULL, PARKCLOCK_MAP_SIZE, PROT_READ, MAP_SHARED, c.fd, 0);
+	if (c.map == MAP_FAILED)
+		die("mmap " PARKCLOCK_DEVICE);
+	return c;
+}
+
+static inline void close_clock(struct pclock *c)
+{
+	munmap(c->map, PARKCLOCK_MAP_SIZE);
+	close(c->fd);
+}
+
+static inline struct parkclock_query query(int fd)
+{
+	struct parkclock_query q;
+
+	memset(&q, 0xff, sizeof(q));
+	if (ioctl(fd, PARKCLOCK_IOC_QUERY, &q))
+		die("PARKCLOCK_IOC_QUERY");
+	return q;
+}
+
+static inline struct parkclock_reading slow_read(int fd, int clock_id)
+{
+	struct parkclock_read r = { .clock_id = clock_id };
+
+	if (ioctl(fd, PARKCLOCK_IOC_READ, &r))
+		die("PARKCLOCK_IOC_READ");
+	return r.reading;
+}
+
+static inline void hold(int fd)
+{
+	if (ioctl(fd, PARKCLOCK_IOC_HOLD, 0))
+		die("PARKCLOCK_IOC_HOLD");
+}
+
+static inline void release(int fd)
+{
+	if (ioctl(fd, PARKCLOCK_IOC_RELEASE, 0))
+		die("PARKCLOCK_IOC_RELEASE");
+}
+
+static inline bool wait_state(int fd, uint32_t state)
+{
+	for (int i = 0; i < PATIENCE_MS; i++) {
+		if (query(fd).state == state)
+			return true;
+		sleep_ms(1);
+	}
+	return false;
+}
+
+/* What goes away when another process dies goes away a little later. */
+static inline bool wait_references(int fd, uint64_t references)
+{
+	for (int i = 0; i < PATIENCE_MS; i++) {
+		if (query(fd).references == references)
+			return true;
+		sleep_ms(1);
+	}
+	return false;
+}
+
+static inline bool valid(const void *map)
+{
+	return parkclock_page_read(map, CLOCK_MONOTONIC) != PARKCLOCK_EXPIRED;
+}
+
+/* How many of the inline readers, for all the clocks, get a time. */
+static inline int readers_with_time(const void *map)
+{
+	struct parkclock_reading r;
+	int n = 0;
+
+	for (int i = 0; i < PARKCLOCK_CLOCKS; i++) {
+		n += parkclock_page_read(map, clock_ids[i]) != PARKCLOCK_EXPIRED;
+		n += parkclock_page_read_relaxed(map, clock_ids[i]) != PARKCLOCK_EXPIRED;
+		n += parkclock_page_read_bound(map, clock_ids[i], &r) != PARKCLOCK_EXPIRED;
+	}
+	return n;
+}
+
+#define ALL_READERS	(3 * PARKCLOCK_CLOCKS)
+
+/*
+ * A page that expires while a reference is held has a late timer (the whole
+ * machine may have been stopped for longer than the window), or an updater that
+ * has lost the reference. A late timer fires; a parked updater never refreshes.
+ */
+static inline bool comes_back(const void *map)
+{
+	for (int i = 0; i < 5000; i++) {
+		if (valid(map))
+			return true;
+		sleep_ms(1);
+	}
+	return false;
+}
+
+/* Is the reading what the host's clock read between t0 and t1? */
+static inline bool within_bound(const struct parkclock_reading *r, int64_t t0, int64_t t1)
+{
+	return r->ns >= t0 - (int64_t)r->error_ns && r->ns <= t1 + (int64_t)r->error_ns;
+}
+
+static inline bool slow_read_is_right(int fd, int clock_id)
+{
+	int64_t t0 = now_ns(clock_id);
+	struct parkclock_reading r = slow_read(fd, clock_id);
+	int64_t t1 = now_ns(clock_id);
+
+	if (within_bound(&r, t0, t1))
+		return true;
+	fprintf(stderr, "# READ of clock %d: %lld +- %llu, clock_gettime %lld to %lld\n",
+		clock_id, (long long)r.ns, (unsigned long long)r.error_ns,
+		(long long)t0, (long long)t1);
+	return false;
+}
+
+/* Files of the kernel */
+
+static inline int write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_TRUNC);
+	ssize_t n;
+	int err = 0;
+
+	if (fd < 0)
+		return -errno;
+	n = write(fd, text, strlen(text));
+	if (n < 0)
+		err = -errno;
+	close(fd);
+	return err;
+}
+
+/* Reads up to size - 1 bytes and drops the newline at the end. */
+static inline int read_file(const char *path, char *text, size_t size)
+{
+	int fd = open(path, O_RDONLY);
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	n = read(fd, text, size - 1);
+	close(fd);
+	if (n < 0)
+		return -EIO;
+	if (n && text[n - 1] == '\n')
+		n--;
+	text[n] = '\0';
+	return 0;
+}
+
+/* 0, or the errno that the kernel refused the value with, negated */
+static inline int set_param(const char *name, const char *value)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), PARAMS "%s", name);
+	return write_file(path, value);
+}
+
+static inline void must_set(const char *name, const char *value)
+{
+	int err = set_param(name, value);
+
+	if (err) {
+		errno = -err;
+		fprintf(stderr, "# parameter %s=%s refused\n", name, value);
+		die(name);
+	}
+}
+
+static inline const char *get_param(const char *name, char *value, size_t size)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), PARAMS "%s", name);
+	if (read_file(path, value, size))
+		die(path);
+	return value;
+}
+
+static inline void set_params(const char *interval, const char *window, const char *slack)
+{
+	must_set("interval_ms", interval);
+	must_set("window_intervals", window);
+	must_set("slack_percent", slack);
+	must_set("enabled", "Y");
+}
+
+static inline void default_params(void)
+{
+	set_params("1000", "4", "5");
+}
+
+/*
+ * The first seconds after boot the kernel's clocksource is another one, and the
+ * change to the TSC makes the page invalid, as it must.
+ */
+static inline void settle(void)
+{
+	char name[32];
+
+	for (int i = 0; i < PATIENCE_MS / 10; i++) {
+		if (!read_file("/sys/devices/system/clocksource/clocksource0/current_clocksource",
+			       name, sizeof(name)) && strcmp(name, "tsc-early"))
+			return;
+		sleep_ms(10);
+	}
+}
+
+/* Updater parked, nobody holding: where every test begins. */
+static inline void start_parked(const char *interval, const char *window, const char *slack)
+{
+	int fd = open_device();
+
+	settle();
+	set_params("1", window, slack);
+	if (!wait_state(fd, PARKCLOCK_PARKED)) {
+		fprintf(stderr, "# updater does not park: state %u, references %llu\n",
+			query(fd).state, (unsigned long long)query(fd).references);
+		abort();
+	}
+	close(fd);
+	must_set("interval_ms", interval);
+}
+
+/* The kernel's trace */
+
+static inline void trace_write(const char *file, const char *text)
+{
+	char path[256];
+	int err;
+
+	snprintf(path, sizeof(path), TRACING "%s", file);
+	err = write_file(path, text);
+	if (err) {
+		errno = -err;
+		die(path);
+	}
+}
+
+/* Starts with an empty trace; filter may be NULL. */
+static inline void trace_start(const char *event, const char *filter)
+{
+	char file[128];
+
+	trace_write("tracing_on", "1");
+	trace_write("trace", "");
+	if (filter) {
+		snprintf(file, sizeof(file), "events/%s/filter", event);
+		trace_write(file, filter);
+	}
+	snprintf(file, sizeof(file), "events/%s/enable", event);
+	trace_write(file, "1");
+}
+
+static inline void trace_stop(const char *event)
+{
+	char file[128];
+
+	snprintf(file, sizeof(file), "events/%s/enable", event);
+	trace_write(file, "0");
+	snprintf(file, sizeof(file), "events/%s/filter", event);
+	trace_write(file, "0");
+	trace_write("trace", "");
+}
+
+/* Lines with the word, after the last line with the mark if that is not NULL. */
+static inline int trace_count(const char *word, const char *mark)
+{
+	FILE *f = fopen(TRACING "trace", "r");
+	char line[512];
+	int n = 0;
+
+	if (!f)
+		die(TRACING "trace");
+	while (fgets(line, sizeof(line), f)) {
+		if (line[0] == '#')
+			continue;
+		if (mark && strstr(line, mark))
+			n = 0;
+		else if (strstr(line, word))
+			n++;
+	}
+	fclose(f);
+	return n;
+}
+
+#define TIMER_EVENT	"timer/hrtimer_expire_entry"
+#define TIMER_FUNCTION	"parkclock_updater_tick"
+
+/* Filter for the timer events that are about our timer and no other. */
+static inline void our_timer(char *filter, size_t size)
+{
+	FILE *f = fopen("/proc/kallsyms", "r");
+	char line[256], name[128];
+	unsigned long long address;
+
+	if (!f)
+		die("/proc/kallsyms");
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%llx %*c %127s", &address, name) == 2 &&
+		    !strcmp(name, TIMER_FUNCTION) && address) {
+			fclose(f);
+			snprintf(filter, size, "function == 0x%llx", address);
+			return;
+		}
+	}
+	fclose(f);
+	errno = ENOENT;
+	die(TIMER_FUNCTION " in /proc/kallsyms");
+}
+
+/* Descriptor passing */
+
+static inline void send_fd(int sock, int fd)
+{
+	char byte = 0, control[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct iovec iov = { &byte, 1 };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = control, .msg_controllen = sizeof(control),
+	};
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+
+	cmsg->cmsg_level = SOL_SOCKET;
+	cmsg->cmsg_type = SCM_RIGHTS;
+	cmsg->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(cmsg), &fd, sizeof(fd));
+	if (sendmsg(sock, &msg, 0) != 1)
+		die("sendmsg");
+}
+
+static inline int receive_fd(int sock)
+{
+	char byte, control[CMSG_SPACE(sizeof(int))];
+	struct iovec iov = { &byte, 1 };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = control, .msg_controllen = sizeof(control),
+	};
+	int fd;
+
+	if (recvmsg(sock, &msg, MSG_CMSG_CLOEXEC) != 1 || !CMSG_FIRSTHDR(&msg))
+		die("recvmsg");
+	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(fd));
+	return fd;
+}
+
+#endif

@@ -1,0 +1,421 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * libparkclock, against a loaded module: that each function does what
+ * libparkclock.h says, on the page, on the slow path, and where it must fail.
+ */
+#include <pthread.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#include "kselftest_harness.h"
+#include "common.h"
+#include "libparkclock.h"
+
+#define NOT_TOUCHED 4711	/* an errno that nothing sets */
+
+/* Where a page that is held must be valid, though the machine may be slow. */
+#define LONG_INTERVAL	"10000"	/* ms */
+
+typedef int read_fn(struct parkclock *pc, clockid_t id, struct parkclock_reading *r);
+
+/* parkclock_now() with the bound that the others return: that of the reading after it. */
+static int now(struct parkclock *pc, clockid_t id, struct parkclock_reading *r)
+{
+	struct parkclock_reading after;
+	int64_t ns = 0;
+
+	if (parkclock_now(pc, id, &ns) || parkclock_now_bound(pc, id, &after))
+		return -1;
+	*r = after;
+	r->ns = ns;
+	return 0;
+}
+
+/* Does every clock, read in this way, lie in its bracket of clock_gettime()? */
+static bool right(struct parkclock *pc, read_fn *read)
+{
+	bool ok = true;
+
+	for (int i = 0; i < PARKCLOCK_CLOCKS; i++) {
+		struct parkclock_reading r = { 0 };
+		int64_t t0 = now_ns(clock_ids[i]), t1;
+		int err;
+
+		errno = NOT_TOUCHED;
+		err = read(pc, clock_ids[i], &r);
+		if (err || errno != NOT_TOUCHED) {
+			fprintf(stderr, "# clock %d: returns %d, errno %d\n", clock_ids[i], err,
+				errno);
+			ok = false;
+			continue;
+		}
+		t1 = now_ns(clock_ids[i]);
+		if (!within_bound(&r, t0, t1)) {
+			fprintf(stderr, "# clock %d: %lld +- %llu, clock_gettime %lld to %lld\n",
+				clock_ids[i], (long long)r.ns, (unsigned long long)r.error_ns,
+				(long long)t0, (long long)t1);
+			ok = false;
+		}
+	}
+	return ok;
+}
+
+static uint64_t slow_reads(struct parkclock *pc)
+{
+	struct parkclock_query q;
+
+	if (parkclock_query(pc, &q))
+		die("parkclock_query");
+	return q.slow_reads;
+}
+
+/* Parked, and the window over. */
+static void wait_expired(struct parkclock *pc)
+{
+	struct parkclock_query q;
+
+	for (int i = 0; i < PATIENCE_MS; i++) {
+		if (parkclock_query(pc, &q))
+			die("parkclock_query");
+		if (q.state == PARKCLOCK_PARKED && !q.window_left_ns)
+			return;
+		sleep_ms(1);
+	}
+	fprintf(stderr, "# the page does not expire\n");
+	abort();
+}
+
+FIXTURE(library) {
+	struct parkclock *pc;
+};
+
+FIXTURE_SETUP(library)
+{
+	start_parked("50", "4", "5");
+	self->pc = parkclock_open(NULL);
+	ASSERT_NE(NULL, self->pc);
+}
+
+FIXTURE_TEARDOWN(library)
+{
+	parkclock_close(self->pc);
+	default_params();
+}
+
+/* A leaked descriptor would move the number that the next open gets. */
+TEST(close_gives_back_the_descriptor)
+{
+	struct parkclock *pc = parkclock_open(PARKCLOCK_DEVICE);
+	int fd;
+
+	ASSERT_NE(NULL, pc);
+	fd = parkclock_fd(pc);
+	EXPECT_EQ(FD_CLOEXEC, fcntl(fd, F_GETFD));
+	EXPECT_EQ(O_RDONLY, fcntl(fd, F_GETFL) & O_ACCMODE);
+	EXPECT_EQ(1, parkclock_usable(parkclock_map(pc)));
+	errno = NOT_TOUCHED;
+	parkclock_close(pc);
+	EXPECT_EQ(NOT_TOUCHED, errno);
+	EXPECT_EQ(-1, fcntl(fd, F_GETFD));
+	parkclock_close(NULL);
+
+	EXPECT_EQ(NULL, parkclock_open("/dev/zero"));
+	EXPECT_EQ(-1, fcntl(fd, F_GETFD));
+}
+
+/* A mapping that outlives the close would keep the reference. */
+TEST(close_gives_back_the_references)
+{
+	struct parkclock *pc = parkclock_open(NULL), *other = parkclock_open(NULL);
+
+	ASSERT_NE(NULL, pc);
+	ASSERT_NE(NULL, other);
+	ASSERT_TRUE(wait_references(parkclock_fd(other), 0));
+	ASSERT_EQ(0, parkclock_hold(pc));
+	EXPECT_EQ(1, query(parkclock_fd(other)).references);
+	parkclock_close(pc);
+	EXPECT_EQ(0, query(parkclock_fd(other)).references);
+	parkclock_close(other);
+}
+
+TEST(open_says_why_it_fails)
+{
+	char dir[] = "/tmp/parkclock.XXXXXX", path[64];
+
+	errno = 0;
+	EXPECT_EQ(NULL, parkclock_open("/dev/there-is-no-such-clock"));
+	EXPECT_EQ(ENOENT, errno);
+	EXPECT_NE(NULL, strstr(parkclock_explain_open(ENOENT), "modprobe parkclock"));
+
+	/* None of these bears being mapped and read, or gives nonsense. */
+	EXPECT_EQ(NULL, parkclock_open("/dev/zero"));
+	EXPECT_EQ(ENOTTY, errno);
+	EXPECT_EQ(NULL, parkclock_open("/dev/null"));
+	EXPECT_EQ(ENOTTY, errno);
+	EXPECT_EQ(NULL, parkclock_open("/"));
+	EXPECT_EQ(ENOTTY, errno);
+	EXPECT_NE(NULL, strstr(parkclock_explain_open(ENOTTY), "not a parkclock device"));
+
+	/* A file that is empty would kill a reader of its mapping. */
+	ASSERT_NE(NULL, mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/empty", dir);
+	close(open(path, O_CREAT | O_WRONLY, 0600));
+	EXPECT_EQ(NULL, parkclock_open(path));
+	EXPECT_EQ(ENOTTY, errno);
+	unlink(path);
+	rmdir(dir);
+}
+
+TEST(open_says_that_files_run_out)
+{
+	struct rlimit none = { 0, 0 }, old;
+
+	ASSERT_EQ(0, getrlimit(RLIMIT_NOFILE, &old));
+	none.rlim_max = old.rlim_max;
+	ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &none));
+	EXPECT_EQ(NULL, parkclock_open(NULL));
+	EXPECT_EQ(EMFILE, errno);
+	EXPECT_EQ(0, setrlimit(RLIMIT_NOFILE, &old));
+}
+
+/* Every errno of the manual has a text, and not the same one. */
+TEST(explanations)
+{
+	static const int open_errs[] = {
+		0, ENOENT, ENODEV, EACCES, EPERM, ENOTTY, EPROTO, EMFILE, ENFILE, ENOMEM, EAGAIN
+	};
+	static const int errs[] = { 0, EAGAIN, EINVAL, EPERM, ENOENT, EOVERFLOW };
+	const int n = ARRAY_SIZE(open_errs);
+	const int m = ARRAY_SIZE(errs);
+
+	for (int i = 0; i < n; i++)
+		for (int j = 0; j < i; j++)
+			EXPECT_STRNE(parkclock_explain_open(open_errs[i]),
+				     parkclock_explain_open(open_errs[j]));
+	for (int i = 0; i < m; i++)
+		for (int j = 0; j < i; j++)
+			EXPECT_STRNE(parkclock_explain(errs[i]), parkclock_explain(errs[j]));
+	EXPECT_STRNE(parkclock_explain(ENOENT), parkclock_explain_open(ENOENT));
+}
+
+/* With a reference, every way to read is right, and only one makes slow reads. */
+TEST_F(library, held_reads)
+{
+	uint64_t before;
+
+	must_set("interval_ms", LONG_INTERVAL);
+	ASSERT_EQ(0, parkclock_hold(self->pc));
+	before = slow_reads(self->pc);
+	EXPECT_TRUE(right(self->pc, parkclock_page_now_bound));
+	EXPECT_TRUE(right(self->pc, parkclock_now_bound));
+	EXPECT_TRUE(right(self->pc, now));
+	EXPECT_EQ(before, slow_reads(self->pc));
+	EXPECT_TRUE(right(self->pc, parkclock_slow_now_bound));
+	EXPECT_EQ(before + PARKCLOCK_CLOCKS, slow_reads(self->pc));
+	EXPECT_EQ(0, parkclock_release(self->pc));
+}
+
+/* A reader that computed from the expired page would need no slow read. */
+TEST_F(library, expired_page)
+{
+	struct parkclock_reading r = { .ns = 42 };
+	struct parkclock_query q;
+	int64_t t0, t1, ns = 0;
+	uint64_t before;
+
+	ASSERT_EQ(0, parkclock_hold(self->pc));
+	ASSERT_EQ(0, parkclock_release(self->pc));
+	wait_expired(self->pc);
+	before = slow_reads(self->pc);
+
+	EXPECT_EQ(-1, parkclock_page_now_bound(self->pc, CLOCK_MONOTONIC, &r));
+	EXPECT_EQ(EAGAIN, errno);
+	EXPECT_EQ(42, r.ns);
+	ASSERT_EQ(0, parkclock_query(self->pc, &q));
+	EXPECT_EQ(PARKCLOCK_PARKED, q.state);
+
+	t0 = now_ns(CLOCK_MONOTONIC);
+	errno = NOT_TOUCHED;
+	EXPECT_EQ(0, parkclock_now(self->pc, CLOCK_MONOTONIC, &ns));
+	EXPECT_EQ(NOT_TOUCHED, errno);
+	t1 = now_ns(CLOCK_MONOTONIC);
+	EXPECT_EQ(before + 1, slow_reads(self->pc));
+	ASSERT_EQ(0, parkclock_query(self->pc, &q));
+	EXPECT_LE(t0 - (int64_t)q.error_ns, ns);
+	EXPECT_GE(t1 + (int64_t)q.error_ns, ns);
+
+	wait_expired(self->pc);
+	EXPECT_TRUE(right(self->pc, parkclock_now_bound));
+	EXPECT_LT(before + 1, slow_reads(self->pc));
+}
+
+/* The slow path is not asked in vain, and results are left alone. */
+TEST_F(library, bad_clock)
+{
+	static const clockid_t bad[] = {
+		CLOCK_PROCESS_CPUTIME_ID, CLOCK_MONOTONIC_RAW, CLOCK_REALTIME_COARSE, -1, 1 << 30
+	};
+	struct parkclock_reading r = { .ns = 42 };
+	int64_t ns = 42;
+
+	ASSERT_EQ(0, parkclock_hold(self->pc));
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		errno = 0;
+		EXPECT_EQ(-1, parkclock_now(self->pc, bad[i], &ns));
+		EXPECT_EQ(EINVAL, errno);
+		errno = 0;
+		EXPECT_EQ(-1, parkclock_now_bound(self->pc, bad[i], &r));
+		EXPECT_EQ(EINVAL, errno);
+		errno = 0;
+		EXPECT_EQ(-1, parkclock_page_now_bound(self->pc, bad[i], &r));
+		EXPECT_EQ(EINVAL, errno);
+		errno = 0;
+		EXPECT_EQ(-1, parkclock_slow_now_bound(self->pc, bad[i], &r));
+		EXPECT_EQ(EINVAL, errno);
+	}
+	EXPECT_EQ(42, ns);
+	EXPECT_EQ(42, r.ns);
+	EXPECT_EQ(0, parkclock_release(self->pc));
+}
+
+TEST_F(library, references)
+{
+	struct parkclock_query q;
+
+	EXPECT_EQ(-1, parkclock_release(self->pc));
+	EXPECT_EQ(ENOENT, errno);
+	errno = NOT_TOUCHED;
+	EXPECT_EQ(0, parkclock_hold(self->pc));
+	EXPECT_EQ(0, parkclock_hold(self->pc));
+	ASSERT_EQ(0, parkclock_query(self->pc, &q));
+	EXPECT_EQ(NOT_TOUCHED, errno);
+	EXPECT_EQ(2, q.holds);
+	EXPECT_EQ(PARKCLOCK_ACTIVE, q.state);
+	EXPECT_EQ(0, parkclock_release(self->pc));
+	EXPECT_EQ(0, parkclock_release(self->pc));
+	EXPECT_EQ(-1, parkclock_release(self->pc));
+	EXPECT_EQ(ENOENT, errno);
+}
+
+/*
+ * In a child, as it is for ever: a page read would end it by SIGSEGV. Returns
+ * its exit status; 0 if all was as it should.
+ */
+static int without_tsc(void)
+{
+	struct parkclock_reading r;
+	struct parkclock *pc;
+
+	if (prctl(PR_SET_TSC, PR_TSC_SIGSEGV))
+		return 1;
+	pc = parkclock_open(NULL);
+	if (!pc || parkclock_map(pc))
+		return 2;
+	if (parkclock_hold(pc) || !query(parkclock_fd(pc)).window_left_ns)
+		return 3;
+	errno = 0;
+	if (!parkclock_page_now_bound(pc, CLOCK_MONOTONIC, &r) || errno != EPERM)
+		return 4;
+	/* clock_gettime() reads the TSC too: no bracket here. */
+	for (int i = 0; i < PARKCLOCK_CLOCKS; i++) {
+		int64_t ns;
+
+		errno = NOT_TOUCHED;
+		if (parkclock_now(pc, clock_ids[i], &ns) ||
+		    parkclock_now_bound(pc, clock_ids[i], &r) || errno != NOT_TOUCHED)
+			return 5;
+		if (r.ns < ns || r.ns > ns + 10000000000LL)
+			return 6;
+	}
+	if (parkclock_release(pc))
+		return 7;
+	parkclock_close(pc);
+	return 0;
+}
+
+TEST_F(library, tsc_forbidden)
+{
+	int status;
+	pid_t pid;
+
+	must_set("interval_ms", LONG_INTERVAL);
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid)
+		_exit(without_tsc());
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+}
+
+/* A stopped updater leaves only the slow path, for every clock. */
+TEST_F(library, disabled)
+{
+	struct parkclock_reading r;
+
+	must_set("interval_ms", LONG_INTERVAL);
+	must_set("enabled", "N");
+	EXPECT_EQ(0, parkclock_hold(self->pc));
+	EXPECT_EQ(-1, parkclock_page_now_bound(self->pc, CLOCK_TAI, &r));
+	EXPECT_EQ(EAGAIN, errno);
+	EXPECT_TRUE(right(self->pc, parkclock_now_bound));
+	must_set("enabled", "Y");
+	EXPECT_TRUE(right(self->pc, parkclock_page_now_bound));
+	EXPECT_EQ(0, parkclock_release(self->pc));
+}
+
+struct worker {
+	pthread_t thread;
+	struct parkclock *pc;
+	uint64_t seed;
+	int mistakes;
+};
+
+/* Holds, reads and releases at random; time goes forward, errno stays. */
+static void *work(void *arg)
+{
+	struct worker *w = arg;
+	int64_t last = 0, ns = 0;
+	int held = 0;
+
+	for (int i = 0; i < 20000; i++) {
+		errno = NOT_TOUCHED;
+		switch (rnd(&w->seed) % 8) {
+		case 0:
+			w->mistakes += parkclock_hold(w->pc) != 0;
+			held++;
+			break;
+		case 1:
+			if (!held)
+				break;
+			w->mistakes += parkclock_release(w->pc) != 0;
+			held--;
+			break;
+		default:
+			w->mistakes += parkclock_now(w->pc, CLOCK_MONOTONIC, &ns) != 0;
+			w->mistakes += ns < last;
+			last = ns;
+		}
+		w->mistakes += errno != NOT_TOUCHED;
+	}
+	while (held--)
+		w->mistakes += parkclock_release(w->pc) != 0;
+	return NULL;
+}
+
+TEST_F(library, threads_share_a_handle)
+{
+	struct worker workers[4];
+
+	must_set("interval_ms", "1");
+	for (int i = 0; i < 4; i++) {
+		workers[i] = (struct worker){ .pc = self->pc, .seed = i + 1 };
+		ASSERT_EQ(0, pthread_create(&workers[i].thread, NULL, work, &workers[i]));
+	}
+	for (int i = 0; i < 4; i++) {
+		ASSERT_EQ(0, pthread_join(workers[i].thread, NULL));
+		EXPECT_EQ(0, workers[i].mistakes);
+	}
+	EXPECT_EQ(0, query(parkclock_fd(self->pc)).holds);
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Time never goes back: not between CPUs, not between the page and READ, not
+ * across refresh, park, wake, stop, start or a change of the host's rate.
+ *
+ * Checked: threads on all CPUs share the largest reading so far. Each loads it,
+ * then reads the clock, and must not get less. The interval is 1 ms and nobody
+ * holds on for long, so that the updater parks, expires and wakes all the time.
+ *
+ * Fails if a segment begins below the one that others still read, if a reader
+ * mixes two segments, if a wake steps below what the expired page has shown, or
+ * if READ and the page disagree by a nanosecond.
+ */
+#include "common.h"
+#include <sys/timex.h>
+#include "kselftest_harness.h"
+
+#define MIN_READS	10000000ULL
+#define MAX_THREADS	64
+
+/* Nobody steps REALTIME here, so it may not go back either. */
+static const int ids[] = { CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_REALTIME };
+
+static atomic_llong latest[ARRAY_SIZE(ids)];
+static atomic_bool stop;
+
+struct reader {
+	pthread_t thread;
+	int cpu;
+	atomic_ullong reads;
+	unsigned long long slow;
+	long long seen, got;
+	int id;
+	bool by_page;
+	atomic_bool bug;
+};
+
+static void *reader(void *arg)
+{
+	struct reader *r = arg;
+	struct pclock c = open_clock();
+
+	pin(r->cpu);
+	for (unsigned long long i = 0; !stop; i++) {
+		int k = (i >> 8) % ARRAY_SIZE(ids);
+		long long seen = atomic_load_explicit(&latest[k], memory_order_acquire);
+		long long got = PARKCLOCK_EXPIRED;
+		bool by_page;
+
+		if (i % 2000)
+			got = parkclock_page_read(c.map, ids[k]);
+		by_page = got != PARKCLOCK_EXPIRED;
+		if (!by_page) {
+			got = slow_read(c.fd, ids[k]).ns;
+			r->slow++;
+		}
+		if (got < seen) {
+			r->seen = seen;
+			r->got = got;
+			r->id = ids[k];
+			r->by_page = by_page;
+			r->bug = true;
+			stop = true;
+			break;
+		}
+		while (got > seen &&
+		       !atomic_compare_exchange_weak_explicit(&latest[k], &seen, got,
+							      memory_order_release,
+							      memory_order_relaxed))
+			;
+		atomic_store_explicit(&r->reads, i + 1, memory_order_relaxed);
+	}
+	close_clock(&c);
+	return NULL;
+}
+
+FIXTURE(monotonic) {
+	struct pclock c;
+	struct reader *readers;
+	int cpus;
+};
+
+FIXTURE_SETUP(monotonic)
+{
+	start_parked("1", "4", "5");
+	self->c = open_clock();
+	self->cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	if (self->cpus > MAX_THREADS)
+		self->cpus = MAX_THREADS;
+	ASSERT_GE(self->cpus, 2);
+	self->readers = calloc(self->cpus, sizeof(*self->readers));
+	ASSERT_NE(NULL, self->readers);
+	for (size_t k = 0; k < ARRAY_SIZE(ids); k++)
+		latest[k] = 0;
+	stop = false;
+}
+
+FIXTURE_TEARDOWN(monotonic)
+{
+	struct timex tx = { .modes = ADJ_FREQUENCY };
+
+	adjtimex(&tx);
+	close_clock(&self->c);
+	free(self->readers);
+	default_params();
+}
+
+static void start_readers(FIXTURE_DATA(monotonic) *self)
+{
+	for (int i = 0; i < self->cpus; i++) {
+		self->readers[i].cpu = i;
+		if (pthread_create(&self->readers[i].thread, NULL, reader, &self->readers[i]))
+			die("pthread_create");
+	}
+}
+
+static unsigned long long reads(FIXTURE_DATA(monotonic) *self)
+{
+	unsigned long long n = 0;
+
+	for (int i = 0; i < self->cpus; i++)
+		n += self->readers[i].reads;
+	return n;
+}
+
+static void join_readers(struct __test_metadata *_metadata, FIXTURE_DATA(monotonic) *self)
+{
+	unsigned long long slow = 0, n = reads(self);
+
+	stop = true;
+	for (int i = 0; i < self->cpus; i++) {
+		struct reader *r = &self->readers[i];
+
+		pthread_join(r->thread, NULL);
+		slow += r->slow;
+		EXPECT_FALSE(r->bug) {
+			TH_LOG("CPU %d, clock %d by %s: %lld after %lld, %lld ns back", r->cpu,
+			       r->id, r->by_page ? "page" : "READ", r->got, r->seen,
+			       r->seen - r->got);
+		}
+	}
+	TH_LOG("%llu reads, %llu of them by READ", n, slow);
+}
+
+TEST_F_TIMEOUT(monotonic, across_cpus_parks_and_wakes, 400)
+{
+	struct parkclock_query start = query(self->c.fd), end;
+	uint64_t seed = 1;
+
+	start_readers(self);
+	do {
+		/* The readers' own READs keep waking it; in between it refreshes. */
+		hold(self->c.fd);
+		sleep_us(rnd(&seed) % 20000);
+		release(self->c.fd);
+		sleep_us(rnd(&seed) % 40000);
+		end = query(self->c.fd);
+	} while (!stop && (reads(self) < MIN_READS || end.parks - start.parks < 100));
+	join_readers(_metadata, self);
+	EXPECT_GE(end.parks, start.parks + 100);
+	EXPECT_GE(end.refreshes, start.refreshes + 100);
+	EXPECT_GE(end.slow_reads, start.slow_reads + 100);
+	TH_LOG("%llu parks, %llu refreshes", (unsigned long long)(end.parks - start.parks),
+	       (unsigned long long)(end.refreshes - start.refreshes));
+}
+
+/*
+ * The hard case is a host that slows down: the new segment would lie below the
+ * old one, which other CPUs read up to the last instant.
+ */
+TEST_F_TIMEOUT(monotonic, across_rate_changes, 400)
+{
+	struct parkclock_query start = query(self->c.fd), end;
+	unsigned int changes = 0;
+	uint64_t seed = 2;
+
+	start_readers(self);
+	do {
+		struct timex tx = { .modes = ADJ_FREQUENCY };
+
+		/* +-500 ppm, the kernel's limit, in units of 2^-16 ppm */
+		tx.freq = changes++ & 1 ? 500L << 16 : -(500L << 16);
+		ASSERT_GE(adjtimex(&tx), 0);
+		if (changes % 4 == 0)
+			hold(self->c.fd);
+		sleep_us(rnd(&seed) % 10000);
+		if (changes % 4 == 0)
+			release(self->c.fd);
+		end = query(self->c.fd);
+	} while (!stop && (reads(self) < MIN_READS / 4 || changes < 1000));
+	join_readers(_metadata, self);
+	EXPECT_GT(end.refreshes, start.refreshes + 100);
+}
+
+TEST_F_TIMEOUT(monotonic, page_and_read_by_turns, 240)
+{
+	uint64_t seed = 3;
+	unsigned int by_page = 0, by_read = 0, stopped = 0;
+	long long last[ARRAY_SIZE(ids)] = { 0 };
+
+	for (int i = 0; i < 100000 || by_page < 10000; i++) {
+		int k = rnd(&seed) % ARRAY_SIZE(ids);
+		long long got = PARKCLOCK_EXPIRED;
+		const char *how = "page";
+
+		if (i % 500 == 250)
+			must_set("enabled", "N");
+		if (i % 500 == 280)
+			must_set("enabled", "Y");
+		/* Let it park, and sometimes expire. */
+		if (i % 1000 == 999)
+			sleep_us(rnd(&seed) % 10000);
+		if (rnd(&seed) & 1)
+			got = parkclock_page_read(self->c.map, ids[k]);
+		if (got == PARKCLOCK_EXPIRED) {
+			got = slow_read(self->c.fd, ids[k]).ns;
+			how = "READ";
+			by_read++;
+			stopped += i % 500 >= 250 && i % 500 < 280;
+		} else {
+			by_page++;
+		}
+		ASSERT_GE(got, last[k]) {
+			TH_LOG("turn %d, clock %d, %s: %lld ns back", i, ids[k], how,
+			       last[k] - got);
+		}
+		last[k] = got;
+	}
+	EXPECT_GE(by_read, 10000);
+	EXPECT_GE(stopped, 1000);
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A get that races with the tick that parks never leaves the updater parked
+ * with a reference held.
+ *
+ * Checked at an interval of 1 ms, in two ways: threads with descriptors of
+ * their own that hold and release at random, and one thread that takes its
+ * only reference within microseconds of the parking tick. After every HOLD the
+ * page must be valid at once, stay valid, and the updater must not park before
+ * the RELEASE.
+ *
+ * Fails if the tick reads the references before it has stored its state, or the
+ * get reads the state before it has counted, or a tick overwrites a wake.
+ *
+ * A page that expires on a machine that stood still is no failure: see
+ * expired_since() and comes_back().
+ */
+#include "common.h"
+#include "kselftest_harness.h"
+
+#define THREADS		4
+#define SECONDS		30
+#define MIN_PARKS	100
+
+struct holder {
+	pthread_t thread;
+	uint64_t seed;
+	uint64_t holds;
+	uint64_t late;
+	const char *bug;
+	struct parkclock_query q;
+};
+
+static atomic_bool stop;
+
+/*
+ * Has the page been without a valid segment since the counter was @since? If it
+ * was valid at any later moment, its segment ends later: ends do not go back.
+ */
+static bool expired_since(const void *map, uint64_t since)
+{
+	const struct parkclock_timebase *tb = __parkclock_timebase(map);
+	uint64_t seq, base, length, epoch;
+
+	do {
+		const struct parkclock_segment *seg;
+
+		seq = __parkclock_acquire(&tb->seq);
+		seg = &tb->segment[seq & 1];
+		base = __parkclock_acquire(&seg->base_cycles);
+		length = __parkclock_acquire(&seg->valid_cycles);
+		epoch = __parkclock_acquire(&seg->epoch);
+	} while (__parkclock_acquire(&tb->seq) != seq);
+	return epoch != __parkclock_load(&tb->epoch) || since - base >= length;
+}
+
+/* Hold, check for about @hold_us, release; NULL or what was wrong. */
+static const char *hold_once(struct pclock *c, struct holder *h, unsigned int hold_us)
+{
+	struct parkclock_query start;
+	uint64_t since = tsc();
+
+	hold(c->fd);
+	if (!valid(c->map) && expired_since(c->map, since))
+		return "page not valid when HOLD returned";
+	start = query(c->fd);
+	for (int i = 0; i < 4; i++) {
+		if (!valid(c->map)) {
+			h->late++;
+			if (!comes_back(c->map))
+				return "page expired for good while held";
+		}
+		sleep_us(hold_us / 4);
+	}
+	h->q = query(c->fd);
+	if (h->q.holds != 1 || !h->q.references)
+		return "reference lost";
+	if (h->q.parks != start.parks)
+		return "parked while held";
+	release(c->fd);
+	h->holds++;
+	return NULL;
+}
+
+static void *holder(void *arg)
+{
+	struct holder *h = arg;
+	struct pclock c = open_clock();
+
+	while (!stop && !h->bug) {
+		h->bug = hold_once(&c, h, rnd(&h->seed) % 4000);
+		sleep_us(rnd(&h->seed) % 4000);
+	}
+	close_clock(&c);
+	return NULL;
+}
+
+/* One CPU in @seed's low bit; returns when the page has been refreshed. */
+static bool wait_refresh(const void *map, uint64_t *base)
+{
+	const struct parkclock_timebase *tb = __parkclock_timebase(map);
+	uint64_t seq = __parkclock_acquire(&tb->seq);
+
+	for (int i = 0; i < 20000000; i++) {
+		uint64_t now = __parkclock_acquire(&tb->seq);
+
+		if (now != seq) {
+			*base = __parkclock_acquire(&tb->segment[now & 1].base_cycles);
+			return true;
+		}
+	}
+	return false;
+}
+
+FIXTURE(race) {
+	struct pclock c;
+};
+
+FIXTURE_SETUP(race)
+{
+	start_parked("1", "16", "0");
+	self->c = open_clock();
+	stop = false;
+}
+
+FIXTURE_TEARDOWN(race)
+{
+	close_clock(&self->c);
+	default_params();
+}
+
+TEST_F_TIMEOUT(race, hold_and_release_at_random, 240)
+{
+	struct parkclock_query start = query(self->c.fd), end;
+	struct holder h[THREADS] = { 0 };
+	uint64_t holds = 0, late = 0;
+	int64_t t0 = now_ns(CLOCK_MONOTONIC);
+
+	for (int i = 0; i < THREADS; i++) {
+		h[i].seed = 0x9e3779b97f4a7c15ULL * (i + 1);
+		ASSERT_EQ(0, pthread_create(&h[i].thread, NULL, holder, &h[i]));
+	}
+	/* Until it has raced often enough, however slow the machine. */
+	do {
+		bool bug = false;
+
+		sleep_ms(100);
+		end = query(self->c.fd);
+		for (int i = 0; i < THREADS; i++)
+			bug |= !!h[i].bug;
+		if (bug)
+			break;
+	} while (now_ns(CLOCK_MONOTONIC) - t0 < SECONDS * 1000000000LL ||
+		 end.parks - start.parks < MIN_PARKS);
+	stop = true;
+	for (int i = 0; i < THREADS; i++) {
+		pthread_join(h[i].thread, NULL);
+		holds += h[i].holds;
+		late += h[i].late;
+		EXPECT_EQ(NULL, h[i].bug) {
+			TH_LOG("thread %d after %llu holds: %s; state %u, references %llu", i,
+			       (unsigned long long)h[i].holds, h[i].bug, h[i].q.state,
+			       (unsigned long long)h[i].q.references);
+		}
+	}
+	EXPECT_TRUE(wait_state(self->c.fd, PARKCLOCK_PARKED));
+	end = query(self->c.fd);
+	EXPECT_EQ(0, end.references);
+	EXPECT_EQ(end.parks - start.parks, end.wakes - start.wakes);
+	TH_LOG("%llu holds, %llu parks, page late %llu times", (unsigned long long)holds,
+	       (unsigned long long)(end.parks - start.parks), (unsigned long long)late);
+}
+
+TEST_F_TIMEOUT(race, hold_at_the_parking_tick, 240)
+{
+	uint64_t base = 0, interval, seed = 88172645463325252ULL;
+	struct holder h = { 0 };
+	int won = 0, lost = 0;
+	int64_t t0 = now_ns(CLOCK_MONOTONIC);
+
+	interval = query(self->c.fd).counter_hz / 1000;
+	ASSERT_NE(0, interval);
+	/* Until both outcomes were seen often: got there first, and came too late. */
+	do {
+		struct parkclock_query before, after;
+		uint64_t until;
+
+		pin((won + lost) & 1);
+		hold(self->c.fd);
+		release(self->c.fd);
+		before = query(self->c.fd);
+		/* The tick that goes IDLE refreshes; the next one parks. */
+		ASSERT_TRUE(wait_refresh(self->c.map, &base) ||
+			    query(self->c.fd).state == PARKCLOCK_PARKED);
+		/* From 5 % before that tick to 15 % after it. */
+		until = base + interval * 95 / 100 + rnd(&seed) % (interval / 5);
+		while ((int64_t)(tsc() - until) < 0)
+			;
+		h.bug = hold_once(&self->c, &h, rnd(&seed) % 3 ? 0 : 40000);
+		ASSERT_EQ(NULL, h.bug) {
+			TH_LOG("after %d + %d races: %s; state %u, references %llu", won, lost,
+			       h.bug, h.q.state, (unsigned long long)h.q.references);
+		}
+		after = h.q;
+		if (after.parks == before.parks)
+			won++;
+		else
+			lost++;
+	} while (now_ns(CLOCK_MONOTONIC) - t0 < 15 * 1000000000LL || won < 50 || lost < 50);
+	EXPECT_TRUE(wait_state(self->c.fd, PARKCLOCK_PARKED));
+	TH_LOG("%d before the park, %d after it, page late %llu times", won, lost,
+	       (unsigned long long)h.late);
+}
+
+TEST_HARNESS_MAIN

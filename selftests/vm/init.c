@@ -1,0 +1,493 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * init of the test VM
+ *
+ * What it does is said by its arguments, behind "--" on the kernel's command line:
+ *
+ *	check				run the programs of /tests/programs
+ *	console TERM ROWS COLUMNS CMD..	run a command on the console, module loaded
+ *	probe				nothing: that it runs is the answer
+ *
+ * It reports on the second serial port, one thing a line, the first word says what:
+ *
+ *	run NAME		a program begins
+ *	out TEXT		a line of its output
+ *	end NAME HOW N MS	it is over: "exit N", "signal N", "timeout N" (seconds),
+ *				"unrun 0"; it took MS milliseconds
+ *	clean			the module unloaded, the kernel's log has nothing about it
+ *	kernel TEXT		otherwise: why not
+ *	complete		the last line. Without it, the machine died.
+ *
+ * Programs cannot write there: they only have a pipe, which is read here.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <regex.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MODULE_FILE	"/lib/parkclock.ko"
+#define DEVICE		"/dev/parkclock"
+#define PATIENCE_MS	5000	/* for what takes a moment after a program's end */
+#define MAX_SPLAT	80	/* lines of the kernel's log that are reported */
+#define MAX_ARGS	16
+
+#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
+
+/* Lines of the kernel's log that nobody's module may cause. */
+static const char * const splats[] = {
+	"BUG:", "WARNING:", "Oops", "KASAN", "UBSAN", "KCSAN", "ODEBUG", "Call Trace:",
+	"[Uu]nable to handle", "general protection", "stack-protector", "refcount_t:",
+	"sleeping function", "scheduling while atomic",
+	"possible (circular|recursive|irq lock)", "inconsistent lock state", "held lock freed",
+	"lock held when", "suspicious RCU", "rcu:.*stall", "INFO: task", "(soft|hard) lockup",
+	"list_(add|del) corruption", "slab.*error", "Bad (page|rss)",
+};
+
+/* Every module that is not a part of the kernel gets these. */
+static const char expected[] =
+	"parkclock: (loading out-of-tree module taints kernel|module verification failed)";
+
+static int report_fd, kmsg_fd;
+static regex_t splat_re[ARRAY_SIZE(splats)], expected_re;
+
+static void report(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vdprintf(report_fd, fmt, args);
+	va_end(args);
+}
+
+static long now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000L + ts.tv_nsec / 1000000;
+}
+
+static void sleep_ms(long ms)
+{
+	poll(NULL, 0, ms);
+}
+
+static void finish(void)
+{
+	tcdrain(report_fd);
+	tcdrain(STDOUT_FILENO);
+	/* QEMU runs with -no-reboot: this ends it, without any need for ACPI. */
+	reboot(RB_AUTOBOOT);
+	exit(1);
+}
+
+static void mount_at(const char *type, const char *dir)
+{
+	mkdir(dir, 0755);
+	/* Not every kernel has all of them, and nothing works without the others. */
+	mount(type, dir, type, 0, NULL);
+}
+
+static void set_up(void)
+{
+	struct termios t;
+
+	mount_at("proc", "/proc");
+	mount_at("sysfs", "/sys");
+	mount_at("devtmpfs", "/dev");
+	mount_at("devpts", "/dev/pts");
+	mount_at("tmpfs", "/dev/shm");
+	mount_at("tmpfs", "/tmp");
+	mount_at("debugfs", "/sys/kernel/debug");
+	mount_at("tracefs", "/sys/kernel/tracing");
+
+	close(STDIN_FILENO);
+	open("/dev/console", O_RDWR);
+	dup2(STDIN_FILENO, STDOUT_FILENO);
+	dup2(STDIN_FILENO, STDERR_FILENO);
+
+	report_fd = open("/dev/ttyS1", O_RDWR | O_NOCTTY | O_CLOEXEC);
+	kmsg_fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (report_fd < 0 || kmsg_fd < 0 || tcgetattr(report_fd, &t)) {
+		perror("init: no serial port to report to, or no kernel log");
+		finish();
+	}
+	cfmakeraw(&t);
+	tcsetattr(report_fd, TCSANOW, &t);
+	for (size_t i = 0; i < ARRAY_SIZE(splats); i++)
+		regcomp(&splat_re[i], splats[i], REG_EXTENDED | REG_NOSUB);
+	regcomp(&expected_re, expected, REG_EXTENDED | REG_NOSUB);
+	setenv("PATH", "/bin", 1);
+	setenv("HOME", "/tmp", 1);
+}
+
+static int load(const char *file)
+{
+	int fd = open(file, O_RDONLY | O_CLOEXEC);
+	int ret = -1;
+
+	if (fd >= 0) {
+		ret = syscall(SYS_finit_module, fd, "", 0);
+		close(fd);
+	}
+	return ret;
+}
+
+static bool load_module(void)
+{
+	long deadline = now_ms() + PATIENCE_MS;
+
+	if (load(MODULE_FILE)) {
+		report("kernel " MODULE_FILE " does not load: %s\n", strerror(errno));
+		return false;
+	}
+	while (access(DEVICE, F_OK)) {
+		if (now_ms() > deadline) {
+			report("kernel no " DEVICE " after the module was loaded\n");
+			return false;
+		}
+		sleep_ms(10);
+	}
+	return true;
+}
+
+static bool unload_module(void)
+{
+	long deadline = now_ms() + PATIENCE_MS;
+
+	/* What a killed program held is let go of a little later. */
+	while (syscall(SYS_delete_module, "parkclock", O_NONBLOCK)) {
+		if ((errno != EBUSY && errno != EAGAIN) || now_ms() > deadline) {
+			report("kernel the module does not unload: %s\n", strerror(errno));
+			return false;
+		}
+		sleep_ms(20);
+	}
+	return true;
+}
+
+/* Modules that the kernel under test needs first, in the order of their names. */
+static void load_first(void)
+{
+	struct dirent **files;
+	int n = scandir("/lib/preload", &files, NULL, alphasort);
+
+	for (int i = 0; i < n; i++) {
+		char path[512];
+
+		snprintf(path, sizeof(path), "/lib/preload/%s", files[i]->d_name);
+		if (files[i]->d_name[0] != '.' && load(path))
+			printf("init: %s does not load: %s\n", path, strerror(errno));
+	}
+}
+
+static void kernel_log_mark(void)
+{
+	lseek(kmsg_fd, 0, SEEK_END);
+}
+
+/* Is the line a splat, or our module's at the level of a warning or worse? */
+static bool is_bad(int level, const char *text)
+{
+	if (!regexec(&expected_re, text, 0, NULL, 0))
+		return false;
+	if (level <= 4 && strstr(text, "parkclock"))
+		return true;
+	for (size_t i = 0; i < ARRAY_SIZE(splats); i++)
+		if (!regexec(&splat_re[i], text, 0, NULL, 0))
+			return true;
+	return false;
+}
+
+/* A record is "priority,sequence,time,flags;text\n", then lines with details. */
+static bool kernel_log_clean(void)
+{
+	char record[8192];
+	int lines = 0;
+	ssize_t n;
+
+	for (;;) {
+		char *text;
+		int level;
+
+		n = read(kmsg_fd, record, sizeof(record) - 1);
+		if (n < 0 && errno == EPIPE) {
+			report("kernel the log overflowed before it could be read\n");
+			lines++;
+			continue;
+		}
+		if (n <= 0)
+			break;
+		record[n] = '\0';
+		level = atoi(record) & 7;
+		text = strchr(record, ';');
+		if (!text)
+			continue;
+		text[strcspn(text, "\n")] = '\0';
+		text++;
+		/* From the first bad line on, the rest is its context. */
+		if (!lines && !is_bad(level, text))
+			continue;
+		if (lines++ < MAX_SPLAT)
+			report("kernel %s\n", text);
+	}
+	return !lines;
+}
+
+/* Report the whole lines of the buffer, keep the rest; at the end report that too. */
+static void report_lines(char *buf, size_t *used, size_t size, bool end)
+{
+	size_t begin = 0;
+
+	for (size_t i = 0; i < *used; i++) {
+		if (buf[i] == '\0')
+			buf[i] = '?';
+		if (buf[i] != '\n')
+			continue;
+		report("out %.*s\n", (int)(i - begin), buf + begin);
+		begin = i + 1;
+	}
+	if (begin < *used && (end || (!begin && *used == size))) {
+		report("out %.*s\n", (int)(*used - begin), buf + begin);
+		begin = *used;
+	}
+	memmove(buf, buf + begin, *used - begin);
+	*used -= begin;
+}
+
+/* Returns whether there are processes left. */
+static bool reap(pid_t child, bool *over, int *status)
+{
+	pid_t pid;
+	int s;
+
+	while ((pid = waitpid(-1, &s, WNOHANG)) > 0) {
+		if (pid == child) {
+			*over = true;
+			*status = s;
+		}
+	}
+	return !pid;
+}
+
+/*
+ * Until the program is over or its time is; then everything that it has started
+ * is killed. *over says which. Returns false if something cannot be killed.
+ */
+static bool watch(pid_t child, int out, long seconds, bool *over, int *status)
+{
+	long deadline = now_ms() + seconds * 1000;
+	struct pollfd p = { .fd = out, .events = POLLIN };
+	static char buf[4096];
+	bool killed = false, left = true, late = false;
+	size_t used = 0;
+
+	while (left || p.fd >= 0) {
+		poll(&p, 1, 20);
+		if (p.fd >= 0 && p.revents) {
+			ssize_t n = read(out, buf + used, sizeof(buf) - used);
+
+			if (n > 0)
+				used += n;
+			else
+				p.fd = -1;
+			report_lines(buf, &used, sizeof(buf), n <= 0);
+		}
+		/* What ends after it was killed has not ended in time. */
+		left = reap(late ? 0 : child, over, status);
+		if (killed && now_ms() > deadline)
+			return false;
+		if (!killed && (*over || now_ms() > deadline)) {
+			late = !*over;
+			killed = true;
+			deadline = now_ms() + PATIENCE_MS;
+			kill(-1, SIGKILL);
+		}
+	}
+	return true;
+}
+
+static void run_program(const char *name, char **argv, long seconds)
+{
+	long begin = now_ms();
+	int out[2], status = 0;
+	bool over = false, gone;
+	pid_t child;
+
+	if (pipe2(out, O_CLOEXEC)) {
+		report("kernel no pipe: %s\n", strerror(errno));
+		return;
+	}
+	child = fork();
+	if (!child) {
+		setsid();
+		dup2(open("/dev/null", O_RDONLY), STDIN_FILENO);
+		dup2(out[1], STDOUT_FILENO);
+		dup2(out[1], STDERR_FILENO);
+		if (chdir("/tests"))
+			perror("/tests");
+		execv(argv[0], argv);
+		perror(argv[0]);
+		_exit(127);
+	}
+	close(out[1]);
+	gone = watch(child, out[0], seconds, &over, &status);
+	close(out[0]);
+	if (!over)
+		report("end %s timeout %ld %ld\n", name, seconds, now_ms() - begin);
+	else if (WIFSIGNALED(status))
+		report("end %s signal %d %ld\n", name, WTERMSIG(status), now_ms() - begin);
+	else
+		report("end %s exit %d %ld\n", name, WEXITSTATUS(status), now_ms() - begin);
+	if (!gone) {
+		report("kernel something that %s started cannot be killed\n", name);
+		kernel_log_clean();
+		finish();
+	}
+}
+
+/* Leaks of the module: frames in code that is loaded no more have no symbol. */
+static void check_leaks(void)
+{
+	char line[512], first[512] = "";
+	int leaks = 0;
+	FILE *f;
+
+	f = fopen("/sys/kernel/debug/kmemleak", "r+");
+	if (!f)
+		return;
+	report("run kmemleak\nout TAP version 13\nout 1..1\n");
+	/* It leaves alone what is younger than 5 s; a second look drops false alarms. */
+	for (int i = 0; i < 2; i++) {
+		sleep_ms(6000);
+		fputs("scan\n", f);
+		fflush(f);
+	}
+	rewind(f);
+	while (fgets(line, sizeof(line), f)) {
+		if (!strncmp(line, "unreferenced", 12))
+			snprintf(first, sizeof(first), "%s", line);
+		if (first[0] && (strstr(line, "parkclock") || strstr(line, " 0xffffffff"))) {
+			leaks++;
+			report("out # %s", first);
+			first[0] = '\0';
+		}
+		if (leaks && !first[0])
+			report("out # %s", line);
+	}
+	fclose(f);
+	report("out %s 1 nothing that the module allocated is left\n", leaks ? "not ok" : "ok");
+	report("end kmemleak exit %d 0\n", !!leaks);
+}
+
+/* A line of the list is "NAME WHERE SECONDS ARGUMENTS...", see selftests/programs. */
+static void check_one(char *line)
+{
+	char path[128], *argv[MAX_ARGS + 1], *name, *where, *seconds;
+	bool loads_itself, clean = true;
+	int n = 1;
+
+	name = strtok(line, " \t\n");
+	where = strtok(NULL, " \t\n");
+	seconds = strtok(NULL, " \t\n");
+	if (!seconds || !strcmp(where, "host"))
+		return;
+	while (n < MAX_ARGS && (argv[n] = strtok(NULL, " \t\n")))
+		n++;
+	argv[n] = NULL;
+	snprintf(path, sizeof(path), "/tests/%s", name);
+	argv[0] = path;
+
+	loads_itself = !strcmp(where, "bare");
+	report("run %s\n", name);
+	kernel_log_mark();
+	if (!loads_itself && !load_module()) {
+		kernel_log_clean();
+		report("end %s unrun 0 0\n", name);
+		return;
+	}
+	run_program(name, argv, atol(seconds));
+	if (!loads_itself) {
+		clean = unload_module();
+	} else if (!syscall(SYS_delete_module, "parkclock", O_NONBLOCK)) {
+		report("kernel the program has left the module loaded\n");
+		clean = false;
+	}
+	if (kernel_log_clean() && clean)
+		report("clean\n");
+}
+
+static void check(void)
+{
+	FILE *f = fopen("/tests/programs", "r");
+	char line[512];
+
+	if (!f) {
+		report("kernel no /tests/programs: %s\n", strerror(errno));
+		return;
+	}
+	while (fgets(line, sizeof(line), f))
+		check_one(line);
+	fclose(f);
+	check_leaks();
+	report("complete\n");
+}
+
+static void on_console(char **argv)
+{
+	struct winsize size = { .ws_row = atoi(argv[1]), .ws_col = atoi(argv[2]) };
+	pid_t child, pid;
+	int status = 1;
+
+	setenv("TERM", argv[0], 1);
+	if (!load_module())
+		return;
+	child = fork();
+	if (!child) {
+		int fd;
+
+		setsid();
+		/* /dev/console cannot be a controlling terminal, and Ctrl-C needs one. */
+		fd = open("/dev/ttyS0", O_RDWR);
+		ioctl(fd, TIOCSWINSZ, &size);
+		for (int i = 0; i < 3; i++)
+			dup2(fd, i);
+		execv(argv[3], argv + 3);
+		perror(argv[3]);
+		_exit(127);
+	}
+	do
+		pid = waitpid(-1, &status, 0);
+	while (pid > 0 && pid != child);
+	report("end console exit %d 0\ncomplete\n", WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+}
+
+int main(int argc, char **argv)
+{
+	set_up();
+	load_first();
+	if (argc == 2 && !strcmp(argv[1], "check"))
+		check();
+	else if (argc > 5 && !strcmp(argv[1], "console"))
+		on_console(argv + 2);
+	else if (argc == 2 && !strcmp(argv[1], "probe"))
+		report("complete\n");
+	finish();
+}

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * parkclock: command line tool for /dev/parkclock
+ *
+ * The global options, the choice of the command, and what the commands share.
+ * Each command has a file of its own.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tool.h"
+
+static const char help[] =
+	"usage: parkclock [--device PATH] COMMAND [OPTION ...]\n"
+	"\n"
+	"Looks at the clock that the parkclock module publishes.\n"
+	"\n"
+	"  status         show the state, the rate and the counters\n"
+	"  read           read clocks, next to clock_gettime\n"
+	"  hold           hold a reference, which keeps the clock awake\n"
+	"  watch          show state and counters as they change\n"
+	"\n"
+	"  --device PATH  another device than " PARKCLOCK_DEVICE "\n"
+	"  --help         this text; \"parkclock COMMAND --help\" for that of a command\n"
+	"  --version      show the version\n"
+	"\n"
+	"Exit status: 0, 1 (something failed), 2 (wrong usage).\n";
+
+static const struct command *const commands[] = {
+	&cmd_status, &cmd_read, &cmd_hold, &cmd_watch,
+};
+
+int usage(const struct command *self)
+{
+	complain("\"parkclock %s --help\" shows what can be given.", self->name);
+	return EXIT_USAGE;
+}
+
+bool no_more(int argc, char **argv)
+{
+	if (optind == argc)
+		return true;
+	complain("unexpected argument '%s'.", argv[optind]);
+	return false;
+}
+
+bool parse_seconds(const char *name, const char *arg, __s64 *ns)
+{
+	char *end;
+	double seconds = strtod(arg, &end);
+
+	/* The character set keeps out what else strtod() takes: inf, 0x1p3, -1 */
+	if (!*arg || *end || arg[strspn(arg, "0123456789.")] || seconds > 1e9) {
+		complain("%s takes seconds, such as 2 or 0.5, up to 1000000000; not '%s'.",
+			 name, arg);
+		return false;
+	}
+	*ns = seconds * NSEC_PER_SEC;
+	return true;
+}
+
+bool parse_count(const char *arg, __u64 *count)
+{
+	char *end;
+	unsigned long long n = strtoull(arg, &end, 10);
+
+	if (*end || arg[strspn(arg, "0123456789")] || n < 1 || n > 1000000000) {
+		complain("--count takes a number from 1 to 1000000000; not '%s'.", arg);
+		return false;
+	}
+	*count = n;
+	return true;
+}
+
+struct parkclock *open_device(const char *path)
+{
+	struct parkclock *pc = parkclock_open(path);
+
+	if (!pc) {
+		const int err = errno;
+
+		complain("cannot open %s: %s. %s", path, strerror(err),
+			 parkclock_explain_open(err));
+	}
+	return pc;
+}
+
+bool query_device(struct parkclock *pc, struct parkclock_query *q)
+{
+	if (!parkclock_query(pc, q))
+		return true;
+	complain("cannot query the clock: %s. %s", strerror(errno), parkclock_explain(errno));
+	return false;
+}
+
+const char *state_name(__u32 state)
+{
+	static const char *const names[] = {
+		[PARKCLOCK_STOPPED] = "stopped",
+		[PARKCLOCK_PARKED] = "parked",
+		[PARKCLOCK_IDLE] = "idle",
+		[PARKCLOCK_ACTIVE] = "active",
+	};
+
+	return state <= PARKCLOCK_ACTIVE ? names[state] : "unknown";
+}
+
+__s64 now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * NSEC_PER_SEC + ts.tv_nsec;
+}
+
+static void asked_signals(sigset_t *set)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGHUP);
+}
+
+void ask_signals(void)
+{
+	sigset_t set;
+
+	asked_signals(&set);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+int wait_signal(__s64 deadline)
+{
+	sigset_t set;
+	int sig;
+
+	asked_signals(&set);
+	do {
+		__s64 left = deadline - now_ns();
+		struct timespec ts = { 0 };
+
+		if (left > 0) {
+			ts.tv_sec = left / NSEC_PER_SEC;
+			ts.tv_nsec = left % NSEC_PER_SEC;
+		}
+		sig = sigtimedwait(&set, NULL, &ts);
+	} while (sig < 0 && errno == EINTR);
+	return sig < 0 ? 0 : sig;
+}
+
+static int run(int argc, char **argv, const char *device)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		if (strcmp(argv[0], commands[i]->name))
+			continue;
+		argv[0] = "parkclock";	/* for the messages of getopt_long() */
+		optind = 0;		/* start it again */
+		return commands[i]->run(commands[i], argc, argv, device);
+	}
+	complain("there is no command '%s'; \"parkclock --help\" lists them.", argv[0]);
+	return EXIT_USAGE;
+}
+
+/* What was printed counts only if it arrived. */
+static int flush_status(int status)
+{
+	if (!fflush(stdout) && !ferror(stdout))
+		return status;
+	complain("cannot write the output: %s. Is the disk full, or the reader gone?",
+		 strerror(errno));
+	return status ? status : EXIT_FAILURE;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "device", required_argument, NULL, 'd' },
+		{ "version", no_argument, NULL, 'V' },
+		OPTION_HELP,
+		{ 0 }
+	};
+	const char *device = PARKCLOCK_DEVICE;
+	int c;
+
+	argv[0] = "parkclock";
+	while ((c = getopt_long(argc, argv, "+hV", options, NULL)) != -1) {
+		switch (c) {
+		case 'd':
+			device = optarg;
+			break;
+		case 'h':
+			fputs(help, stdout);
+			return flush_status(EXIT_SUCCESS);
+		case 'V':
+			printf("parkclock %s, ABI version %d\n", VERSION, PARKCLOCK_VERSION);
+			return flush_status(EXIT_SUCCESS);
+		default:
+			complain("\"parkclock --help\" shows what can be given.");
+			return EXIT_USAGE;
+		}
+	}
+	if (optind == argc) {
+		complain("a command is missing; \"parkclock --help\" lists them.");
+		return EXIT_USAGE;
+	}
+	return flush_status(run(argc - optind, argv + optind, device));
+}
