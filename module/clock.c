@@ -62,7 +62,7 @@ struct parkclock *parkclock_clock_create(void)
  */
 void parkclock_clock_destroy(struct parkclock *clock)
 {
-	if (clock->holds)
+	while (clock->holds--)
 		parkclock_updater_put();
 	mutex_destroy(&clock->lock);
 	put_page(clock->page);
@@ -73,8 +73,6 @@ void parkclock_clock_destroy(struct parkclock *clock)
  * parkclock_clock_hold() - take a reference that counts per clock
  * @clock: the clock
  *
- * The page is valid when this returns, whoever took the first reference.
- *
  * Context: may sleep.
  * Return: 0, or -EOVERFLOW if there are PARKCLOCK_HOLD_MAX already.
  */
@@ -83,10 +81,12 @@ int parkclock_clock_hold(struct parkclock *clock)
 	int err = 0;
 
 	mutex_lock(&clock->lock);
-	if (clock->holds == PARKCLOCK_HOLD_MAX)
+	if (clock->holds == PARKCLOCK_HOLD_MAX) {
 		err = -EOVERFLOW;
-	else if (!clock->holds++)
+	} else {
+		clock->holds++;
 		parkclock_updater_get();
+	}
 	mutex_unlock(&clock->lock);
 	return err;
 }
@@ -103,10 +103,12 @@ int parkclock_clock_release(struct parkclock *clock)
 	int err = 0;
 
 	mutex_lock(&clock->lock);
-	if (!clock->holds)
+	if (!clock->holds) {
 		err = -ENOENT;
-	else if (!--clock->holds)
+	} else {
+		clock->holds--;
 		parkclock_updater_put();
+	}
 	mutex_unlock(&clock->lock);
 	return err;
 }

@@ -15,8 +15,7 @@ struct page;
  * @page:  page 0 of its mapping
  * @map:   the same, for the kernel
  * @lock:  protects @holds
- * @holds: number of references held through this clock; the updater is given one
- *	   as long as this is not zero
+ * @holds: number of references to the updater held through this clock
  */
 struct parkclock {
 	struct page *page;

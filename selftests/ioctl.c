@@ -78,10 +78,12 @@ TEST_F(ioctl, unknown_requests)
 		_IO(PARKCLOCK_IOC_TYPE + 1, 0x02), _IO(PARKCLOCK_IOC_TYPE - 1, 0x02),
 	};
 
-	for (size_t i = 0; i < ARRAY_SIZE(requests); i++)
+	/* EXPECT_EQ() with a message is two statements. */
+	for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
 		EXPECT_EQ(ENOTTY, error(self->c.fd, requests[i], POINTER(buf))) {
 			TH_LOG("request %#lx", requests[i]);
 		}
+	}
 	for (int nr = 4; nr < 256; nr++) {
 		EXPECT_EQ(ENOTTY, error(self->c.fd, _IO(PARKCLOCK_IOC_TYPE, nr), 0));
 		EXPECT_EQ(ENOTTY, error(self->c.fd, _IOWR(PARKCLOCK_IOC_TYPE, nr,

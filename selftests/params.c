@@ -41,7 +41,9 @@ TEST_F(params, ranges)
 		{ "enabled", { "N", "Y", "N", "Y" }, { "2", "maybe", "-1", "x", " " } },
 	};
 	const char *garbage[] = {
-		"abc", "1.5", "10 20", "3x", "x3", "--3", "\n", "99999999999999999999", "4294967298"
+		"abc", "3x", "x3", "--3", "\n", "99999999999999999999", "4294967298",
+		/* The kernel looks at the first character of a bool: only for numbers. */
+		"1.5", "10 20"
 	};
 	char value[32];
 
@@ -59,7 +61,8 @@ TEST_F(params, ranges)
 				}
 				EXPECT_STREQ(last, get_param(name, value, sizeof(value)));
 			}
-			for (size_t j = 0; j < ARRAY_SIZE(garbage); j++) {
+			for (size_t j = 0; j < ARRAY_SIZE(garbage) - 2 * !strcmp(name, "enabled");
+			     j++) {
 				int err = set_param(name, garbage[j]);
 
 				/* ERANGE: not even a number that the kernel can hold */

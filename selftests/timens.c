@@ -91,7 +91,7 @@ static int child_fails(void (*child)(void *), void *arg)
 	return waitpid(pid, &status, 0) != pid || status;
 }
 
-static void inside(void *arg)
+static void inside(void *arg __attribute__((__unused__)))
 {
 	struct pclock c = open_clock();
 

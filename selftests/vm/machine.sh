@@ -5,6 +5,9 @@
 # kernel_select. VM_MEMORY (MB) and VM_CMDLINE (more arguments for the kernel)
 # can be set.
 
+# For messages from where the standard error goes elsewhere.
+exec 3>&2
+
 # machine_build: module, tools, tests and init for $kernel, into $build
 machine_build() {
 	local make=(make -C "$top" --no-print-directory -j "$(nproc)" "B=$build" "KDIR=$kdir")
@@ -43,11 +46,11 @@ initramfs() {
 		[ "${PIPESTATUS[0]}" -eq 0 ]
 }
 
-# qemu ACCELERATION CONSOLE REPORT INIT-ARGUMENTS...: sets $machine, the command.
-# CONSOLE is QEMU's word for where the console goes, REPORT a file.
+# qemu ACCELERATION CONSOLE INIT-ARGUMENTS...: sets $machine, the command.
+# CONSOLE is QEMU's word for where the console goes, the report to $report.
 qemu() {
-	local accel=$1 console=$2 report=$3 cmdline
-	shift 3
+	local accel=$1 console=$2 cmdline
+	shift 2
 
 	cmdline="console=ttyS0 panic=-1 oops=panic quiet log_buf_len=4M tsc=reliable"
 	machine=(qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot
@@ -64,6 +67,31 @@ qemu() {
 	rm -f "$report"
 }
 
+# Start the machine, sets $pid. What QEMU prints goes where the caller says. One boot in some hundred without KVM
+# hangs before there is a user space, and so before there is our module: that says
+# nothing about it, and is tried again.
+start() {
+	local try i
+
+	for try in 1 2 3; do
+		"${machine[@]}" </dev/null &
+		pid=$!
+		for ((i = 0; i < 600; i++)); do
+			[ -s "$report" ] && return
+			kill -0 "$pid" 2>/dev/null || return
+			sleep 0.1
+		done
+		echo "no sign of life of the VM for 60 s (try $try of 3): it is ended" >&3
+		stop
+	done
+}
+
+# End the machine, if it has not ended.
+stop() {
+	kill -KILL "$pid" 2>/dev/null
+	wait "$pid" 2>/dev/null
+}
+
 # Does this kernel really boot with KVM? It can be there and not work, or hang:
 # the one who asks waits for 10 s at most, and once until the next boot.
 kvm_boots() {
@@ -73,7 +101,8 @@ kvm_boots() {
 	answer=$cache/kvm-$(id -u)-$(cat /proc/sys/kernel/random/boot_id)
 	if ! [ -e "$answer" ]; then
 		rm -f "$cache/kvm-$(id -u)"-*
-		qemu kvm "file:$build/probe-console.log" "$build/probe-report" probe
+		report=$build/probe.txt
+		qemu kvm "file:$build/probe-console.log" probe
 		pid=$("${machine[@]}" </dev/null >"$build/probe.log" 2>&1 & echo $!)
 		for ((i = 0; i < 100; i++)); do
 			sleep 0.1
@@ -81,7 +110,7 @@ kvm_boots() {
 		done
 		# Not waited for: with a broken KVM it may not even be possible to kill it.
 		kill -KILL "$pid" 2>/dev/null
-		if grep -qx complete "$build/probe-report" 2>/dev/null; then
+		if grep -qx complete "$report" 2>/dev/null; then
 			echo yes >"$answer"
 		else
 			echo no >"$answer"
