@@ -31,8 +31,9 @@
  * Page 0 is a struct parkclock_clock. It belongs to this open of the device
  * alone (a "clock") and says how this clock differs from the host's. Page 1 is
  * a struct parkclock_timebase. It is the same for everybody on the host, and
- * is the only one that changes with time. No other size, offset or protection
- * can be had, and the mapping can never become writable or executable.
+ * is the only one that changes with time. Another size or offset is EINVAL. A
+ * writable or executable mapping is EACCES, also by mprotect() later (EPERM for
+ * an executable one where /dev is mounted noexec).
  *
  * Only the kernel writes these pages, at any moment, on any CPU. All fields
  * are in the host's byte order, naturally aligned, and are to be read with
