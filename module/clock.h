@@ -20,7 +20,7 @@ struct page;
 struct parkclock {
 	struct page *page;
 	struct parkclock_clock *map;
-	struct mutex lock;
+	struct mutex lock;	/* holds */
 	unsigned int holds;
 };
 

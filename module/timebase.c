@@ -100,14 +100,21 @@ static void publish(const struct parkclock_segment *seg)
 	lockdep_assert_held(&parkclock_timebase_lock);
 
 	/*
-	 * Each release has the copy that it points at written before; each
-	 * smp_wmb() has seq moved away from a copy before that is written. They
-	 * pair with the reader's acquire of seq and with its second look.
+	 * Each release comes after the copy was written that seq then points at;
+	 * pairs with the reader's acquire of seq. Without it, a half-written
+	 * copy could be read.
 	 */
 	smp_store_release(&map->seq, seq + 1);
+	/*
+	 * Write a copy only after seq points away from it; pairs with the
+	 * reader's second look at seq. Without it, a reader could mix the old
+	 * and the new segment and not notice.
+	 */
 	smp_wmb();
 	write_copy(&map->segment[0], seg);
+	/* The same again, with the copies exchanged. */
 	smp_store_release(&map->seq, seq + 2);
+	/* And again, as above. */
 	smp_wmb();
 	write_copy(&map->segment[1], seg);
 	tb.seg = *seg;

@@ -200,7 +200,7 @@ TEST_F(load, parameters)
 
 TEST_F(load, bad_parameters)
 {
-	const char *bad[] = {
+	static const char * const bad[] = {
 		"interval_ms=0", "interval_ms=60001", "interval_ms=-1", "interval_ms=abc",
 		"window_intervals=1", "window_intervals=17", "slack_percent=51", "enabled=maybe",
 		"interval_ms=10 slack_percent=51"

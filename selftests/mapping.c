@@ -12,12 +12,13 @@
  * through to be written, if the size is not checked, or if a field moves.
  */
 #include "common.h"
+#include <assert.h>
 #include <stddef.h>
 #include <sys/personality.h>
 #include "kselftest_harness.h"
 
 #define OFFSET(type, field, where) \
-	_Static_assert(offsetof(struct type, field) == (where), #type "." #field " has moved")
+	static_assert(offsetof(struct type, field) == (where), #type "." #field " has moved")
 
 OFFSET(parkclock_clock, magic, 0);
 OFFSET(parkclock_clock, version, 4);
@@ -27,7 +28,7 @@ OFFSET(parkclock_clock, state, 16);
 OFFSET(parkclock_clock, generation, 24);
 OFFSET(parkclock_clock, offset_ns, 32);
 OFFSET(parkclock_clock, reserved, 64);
-_Static_assert(sizeof(struct parkclock_clock) == 128, "struct parkclock_clock");
+static_assert(sizeof(struct parkclock_clock) == 128, "struct parkclock_clock");
 
 OFFSET(parkclock_segment, base_cycles, 0);
 OFFSET(parkclock_segment, base_ns, 8);
@@ -40,7 +41,7 @@ OFFSET(parkclock_segment, error_rate, 56);
 OFFSET(parkclock_segment, offset_ns, 64);
 OFFSET(parkclock_segment, generation, 96);
 OFFSET(parkclock_segment, reserved, 104);
-_Static_assert(sizeof(struct parkclock_segment) == 128, "struct parkclock_segment");
+static_assert(sizeof(struct parkclock_segment) == 128, "struct parkclock_segment");
 
 OFFSET(parkclock_timebase, magic, 0);
 OFFSET(parkclock_timebase, version, 4);
@@ -52,7 +53,7 @@ OFFSET(parkclock_timebase, seq, 64);
 OFFSET(parkclock_timebase, epoch, 72);
 OFFSET(parkclock_timebase, reserved1, 80);
 OFFSET(parkclock_timebase, segment, 128);
-_Static_assert(sizeof(struct parkclock_timebase) == 384, "struct parkclock_timebase");
+static_assert(sizeof(struct parkclock_timebase) == 384, "struct parkclock_timebase");
 
 #define PAGE PARKCLOCK_PAGE_SIZE
 
@@ -268,7 +269,7 @@ TEST_F(mapping, not_writable_through_proc)
 
 TEST_F_SIGNAL(mapping, store_faults, SIGSEGV)
 {
-	*(volatile uint32_t *)self->c.map = 0;
+	__atomic_store_n((uint32_t *)self->c.map, 0, __ATOMIC_RELAXED);
 }
 
 TEST_F(mapping, mremap_does_not_grow)
@@ -403,7 +404,7 @@ static uint64_t frame(const void *at)
 
 	if (fd < 0)
 		die("/proc/self/pagemap");
-	(void)*(const volatile char *)at;
+	(void)__atomic_load_n((const char *)at, __ATOMIC_RELAXED);
 	if (pread(fd, &entry, sizeof(entry), (unsigned long)at / PAGE * 8) != sizeof(entry))
 		die("/proc/self/pagemap");
 	close(fd);

@@ -40,7 +40,7 @@ TEST_F(params, ranges)
 		{ "slack_percent", { "0", "50", "1", "49" }, { "51", "100", "-1", "256", "300" } },
 		{ "enabled", { "N", "Y", "N", "Y" }, { "2", "maybe", "-1", "x", " " } },
 	};
-	const char *garbage[] = {
+	static const char * const garbage[] = {
 		"abc", "3x", "x3", "--3", "\n", "99999999999999999999", "4294967298",
 		/* The kernel looks at the first character of a bool: only for numbers. */
 		"1.5", "10 20"

@@ -7,13 +7,14 @@
  */
 #include "kselftest_harness.h"
 
+#include <assert.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 #include <linux/parkclock.h>
 
 #define AT(type, field, offset) \
-	_Static_assert(offsetof(struct type, field) == (offset), #type "." #field)
+	static_assert(offsetof(struct type, field) == (offset), #type "." #field)
 
 AT(parkclock_clock, magic, 0);
 AT(parkclock_clock, version, 4);
@@ -22,7 +23,7 @@ AT(parkclock_clock, timebase, 12);
 AT(parkclock_clock, state, 16);
 AT(parkclock_clock, generation, 24);
 AT(parkclock_clock, offset_ns, 32);
-_Static_assert(sizeof(struct parkclock_clock) == 128, "clock");
+static_assert(sizeof(struct parkclock_clock) == 128, "clock");
 AT(parkclock_timebase, magic, 0);
 AT(parkclock_timebase, version, 4);
 AT(parkclock_timebase, size, 8);
@@ -31,7 +32,7 @@ AT(parkclock_timebase, counter_hz, 16);
 AT(parkclock_timebase, seq, 64);
 AT(parkclock_timebase, epoch, 72);
 AT(parkclock_timebase, segment, 128);
-_Static_assert(sizeof(struct parkclock_timebase) == 384, "timebase");
+static_assert(sizeof(struct parkclock_timebase) == 384, "timebase");
 AT(parkclock_segment, base_cycles, 0);
 AT(parkclock_segment, base_ns, 8);
 AT(parkclock_segment, base_frac, 16);
@@ -42,13 +43,13 @@ AT(parkclock_segment, error_ns, 48);
 AT(parkclock_segment, error_rate, 56);
 AT(parkclock_segment, offset_ns, 64);
 AT(parkclock_segment, generation, 96);
-_Static_assert(sizeof(struct parkclock_segment) == 128, "segment");
-_Static_assert(sizeof(struct parkclock_read) == 64, "read");
-_Static_assert(sizeof(struct parkclock_query) == 256, "query");
-_Static_assert(PARKCLOCK_IOC_QUERY == 0x8100bc00, "query");
-_Static_assert(PARKCLOCK_IOC_READ == 0xc040bc01, "read");
-_Static_assert(PARKCLOCK_IOC_HOLD == 0xbc02, "hold");
-_Static_assert(PARKCLOCK_IOC_RELEASE == 0xbc03, "release");
+static_assert(sizeof(struct parkclock_segment) == 128, "segment");
+static_assert(sizeof(struct parkclock_read) == 64, "read");
+static_assert(sizeof(struct parkclock_query) == 256, "query");
+static_assert(PARKCLOCK_IOC_QUERY == 0x8100bc00, "query");
+static_assert(PARKCLOCK_IOC_READ == 0xc040bc01, "read");
+static_assert(PARKCLOCK_IOC_HOLD == 0xbc02, "hold");
+static_assert(PARKCLOCK_IOC_RELEASE == 0xbc03, "release");
 
 static const int ids[PARKCLOCK_CLOCKS] = { 1, 0, 7, 11 };
 

@@ -318,7 +318,7 @@ TEST(chain_from_a_large_error)
 {
 	const int64_t errors[] = { 1000, -1000, 100000, -100000, 20000000, -20000000 };
 
-	for (size_t e = 0; e < sizeof(errors) / sizeof(errors[0]); e++) {
+	for (size_t e = 0; e < ARRAY_SIZE(errors); e++) {
 		for (int seed = 1; seed <= 10; seed++) {
 			struct outcome out = run_chain(seed, errors[e], false);
 

@@ -483,10 +483,9 @@ __parkclock_read(const struct parkclock_clock *clock,
 	return (__s64)base_ns;
 }
 
-static __inline__ const struct parkclock_timebase *__parkclock_timebase(const void *map)
-{
-	return (const struct parkclock_timebase *)((const char *)map + PARKCLOCK_PAGE_SIZE);
-}
+#define __parkclock_clock(map)	((const struct parkclock_clock *)(map))
+#define __parkclock_timebase(map) \
+	((const struct parkclock_timebase *)((const char *)(map) + PARKCLOCK_PAGE_SIZE))
 
 /**
  * parkclock_usable() - is this a mapping that the readers below understand?
@@ -498,7 +497,7 @@ static __inline__ const struct parkclock_timebase *__parkclock_timebase(const vo
  */
 static __inline__ int parkclock_usable(const void *map)
 {
-	const struct parkclock_clock *clock = (const struct parkclock_clock *)map;
+	const struct parkclock_clock *clock = __parkclock_clock(map);
 	const struct parkclock_timebase *timebase = __parkclock_timebase(map);
 
 	return clock->magic == PARKCLOCK_CLOCK_MAGIC &&
@@ -521,8 +520,8 @@ static __inline__ int parkclock_usable(const void *map)
  */
 static __inline__ __s64 parkclock_page_read(const void *map, int clock_id)
 {
-	return __parkclock_read((const struct parkclock_clock *)map,
-				__parkclock_timebase(map), clock_id, 1, (struct parkclock_reading *)0);
+	return __parkclock_read(__parkclock_clock(map), __parkclock_timebase(map), clock_id, 1,
+				(struct parkclock_reading *)0);
 }
 
 /**
@@ -536,8 +535,8 @@ static __inline__ __s64 parkclock_page_read(const void *map, int clock_id)
  */
 static __inline__ __s64 parkclock_page_read_relaxed(const void *map, int clock_id)
 {
-	return __parkclock_read((const struct parkclock_clock *)map,
-				__parkclock_timebase(map), clock_id, 0, (struct parkclock_reading *)0);
+	return __parkclock_read(__parkclock_clock(map), __parkclock_timebase(map), clock_id, 0,
+				(struct parkclock_reading *)0);
 }
 
 /**
@@ -551,8 +550,7 @@ static __inline__ __s64 parkclock_page_read_relaxed(const void *map, int clock_i
 static __inline__ __s64 parkclock_page_read_bound(const void *map, int clock_id,
 						  struct parkclock_reading *r)
 {
-	return __parkclock_read((const struct parkclock_clock *)map,
-				__parkclock_timebase(map), clock_id, 1, r);
+	return __parkclock_read(__parkclock_clock(map), __parkclock_timebase(map), clock_id, 1, r);
 }
 
 #endif /* __x86_64__ && __SIZEOF_INT128__ */
