@@ -106,6 +106,33 @@ __u64 parkclock_segment_rate(const struct parkclock_sample *from,
 	return to->rate + rate_change(more, cycles, to->rate_slop);
 }
 
+/**
+ * parkclock_segment_base() - what a new segment begins with
+ * @old:    the segment before it; nobody reads it if its window is 0
+ * @sample: where the new one begins
+ * @how:    how to go on; from a window that has ended, by a step in any case
+ * @floor:  the least that it may be, in 2^-56 ns
+ *
+ * Return: MONOTONIC in 2^-56 ns; not less than @floor, nor than anything that
+ * @old can have said up to @sample.
+ */
+unsigned __int128 parkclock_segment_base(const struct parkclock_segment *old,
+					 const struct parkclock_sample *sample,
+					 enum parkclock_refresh how,
+					 unsigned __int128 floor)
+{
+	unsigned __int128 base = sample->now;
+	unsigned __int128 was;
+
+	if (old->valid_cycles) {
+		was = parkclock_segment_at(old, sample->cycles);
+		if (base < was || (how == PARKCLOCK_SLEW &&
+				   parkclock_segment_covers(old, sample->cycles)))
+			base = was;
+	}
+	return base < floor ? floor : base;
+}
+
 /* @fixed in whole ns, rounded up. */
 static __u64 ns_up(unsigned __int128 fixed)
 {

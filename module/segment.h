@@ -37,10 +37,20 @@ struct parkclock_sample {
 	__s64 offset_ns[PARKCLOCK_CLOCKS];
 };
 
+/* How the clock goes on from where it was. */
+enum parkclock_refresh {
+	PARKCLOCK_SLEW,		/* continuous; what is wrong goes into the rate */
+	PARKCLOCK_STEP,		/* to the host's clock, if that is not backwards */
+};
+
 unsigned __int128 parkclock_segment_at(const struct parkclock_segment *seg, __u64 cycles);
 int parkclock_segment_covers(const struct parkclock_segment *seg, __u64 cycles);
 __u64 parkclock_segment_rate(const struct parkclock_sample *from,
 			     const struct parkclock_sample *to);
+unsigned __int128 parkclock_segment_base(const struct parkclock_segment *old,
+					 const struct parkclock_sample *sample,
+					 enum parkclock_refresh how,
+					 unsigned __int128 floor);
 void parkclock_segment_make(struct parkclock_segment *seg, const struct parkclock_sample *sample,
 			    __u64 rate, unsigned __int128 base, __u64 valid_cycles);
 void parkclock_segment_lift(struct parkclock_segment *seg, __u64 cycles,

@@ -42,7 +42,6 @@
 
 #include "host.h"
 #include "params.h"
-#include "segment.h"
 #include "timebase.h"
 #include "trace.h"
 
@@ -237,10 +236,9 @@ void parkclock_timebase_check_epoch(void)
  */
 bool parkclock_timebase_refresh(enum parkclock_refresh how)
 {
-	const struct parkclock_segment old = tb.seg;
-	struct parkclock_segment new;
+	struct parkclock_segment old, new;
 	struct parkclock_sample sample;
-	unsigned __int128 base, was;
+	unsigned __int128 base;
 
 	parkclock_timebase_check_epoch();
 	if (!parkclock_host_sample(&sample)) {
@@ -248,20 +246,12 @@ bool parkclock_timebase_refresh(enum parkclock_refresh how)
 		return false;
 	}
 
-	base = sample.now;
-	if (tb.seg.valid_cycles) {
-		was = parkclock_segment_at(&old, sample.cycles);
-		if (base < was || (how == PARKCLOCK_SLEW &&
-				   parkclock_segment_covers(&old, sample.cycles)))
-			base = was;
-	}
-	if (base < tb.floor)
-		base = tb.floor;
+	old = tb.seg;
+	base = parkclock_segment_base(&old, &sample, how, tb.floor);
 	parkclock_segment_make(&new, &sample, measure_rate(&sample), base,
 			       ms_to_cycles(parkclock_interval_ms()) *
 			       parkclock_window_intervals());
-
-	if (parkclock_segment_covers(&tb.seg, sample.cycles) && new.rate < old.rate) {
+	if (parkclock_segment_covers(&old, sample.cycles) && new.rate < old.rate) {
 		u64 last = cut_off(sample.cycles);
 
 		parkclock_segment_lift(&new, last, parkclock_segment_at(&old, last));

@@ -8,6 +8,8 @@
 #include <linux/spinlock.h>
 #include <linux/parkclock.h>
 
+#include "segment.h"
+
 struct page;
 
 /*
@@ -24,12 +26,6 @@ void parkclock_timebase_exit(void);
 struct page *parkclock_timebase_page(void);
 const struct parkclock_timebase *parkclock_timebase_get(void);
 __u64 *parkclock_timebase_epoch(void);
-
-/* How the clock goes on from where it was. */
-enum parkclock_refresh {
-	PARKCLOCK_SLEW,		/* continuous; what is wrong goes into the rate */
-	PARKCLOCK_STEP,		/* to the host's clock, if that is not backwards */
-};
 
 bool parkclock_timebase_refresh(enum parkclock_refresh how);
 void parkclock_timebase_invalidate(void);

@@ -6,6 +6,8 @@
  *   multiplication by hand), and no step of it overflows.
  * - The rate stays within what the host's rate is known to be, whatever the
  *   samples say, and is the mean where they are good.
+ * - A new segment never begins below what the old one can have said, nor below
+ *   the floor, whatever the sample says.
  * - A chain of segments over a host clock that dithers, refreshed as irregularly
  *   as can be, is never further from the host's clock than its bound, never goes
  *   back, and comes close to it in the end. It would fail if the slew overshot,
@@ -13,6 +15,7 @@
  */
 #include "kselftest_harness.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -199,6 +202,52 @@ TEST(lift)
 	}
 }
 
+/* A segment, and a sample taken around it that may say anything. */
+TEST(base_is_never_below)
+{
+	uint64_t seed = 6;
+	int slewed = 0, stepped = 0, floored = 0;
+
+	for (int i = 0; i < 1000000; i++) {
+		struct parkclock_segment old = {
+			.base_cycles = rnd(&seed),
+			.base_ns = rnd(&seed) >> 4,
+			.base_frac = rnd(&seed) >> 8,
+			.rate = 1ULL << 55,
+			.valid_cycles = rnd(&seed) % 4 ? 1ULL << 40 : 0,
+		};
+		struct parkclock_sample sample = {
+			.cycles = old.base_cycles + rnd(&seed) % (1ULL << 41),
+		};
+		enum parkclock_refresh how = rnd(&seed) % 2 ? PARKCLOCK_SLEW : PARKCLOCK_STEP;
+		fixed was = parkclock_segment_at(&old, sample.cycles);
+		fixed floor = rnd(&seed) % 2 ? was + rnd_any(&seed) - rnd_any(&seed) : 0;
+		bool covers = parkclock_segment_covers(&old, sample.cycles);
+		fixed base;
+
+		sample.now = was + rnd_any(&seed) - rnd_any(&seed);
+		base = parkclock_segment_base(&old, &sample, how, floor);
+		ASSERT_TRUE(base >= floor);
+		if (base == floor) {
+			floored++;
+			continue;
+		}
+		if (!old.valid_cycles) {
+			ASSERT_TRUE(base == sample.now);
+		} else if (covers && how == PARKCLOCK_SLEW) {
+			ASSERT_TRUE(base == was);
+			slewed++;
+		} else {
+			ASSERT_TRUE(base == (sample.now > was ? sample.now : was));
+			stepped++;
+		}
+	}
+	/* Each of these happened, so that each of them was checked. */
+	EXPECT_GT(slewed, 10000);
+	EXPECT_GT(stepped, 10000);
+	EXPECT_GT(floored, 10000);
+}
+
 /*
  * The host: its rate is middle + n * slop, n = -1, 0, 1, and changes at random.
  * A straight line since cycles, as in the timekeeper.
@@ -275,7 +324,9 @@ static struct outcome run_chain(uint64_t seed, int64_t first_error_ns, bool irre
 
 		/* As parkclock_timebase_refresh() does it. */
 		parkclock_segment_make(&new, &host.s, parkclock_segment_rate(&last, &host.s),
-				       parkclock_segment_at(&seg, end), WINDOW);
+				       parkclock_segment_base(&seg, &host.s, rnd(&seed) % 8 ?
+							      PARKCLOCK_SLEW : PARKCLOCK_STEP, 0),
+				       WINDOW);
 		last = host.s;
 		if (new.rate < seg.rate) {
 			uint64_t cut = end + 46000;
