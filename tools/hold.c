@@ -20,7 +20,7 @@ static int hold_until(struct parkclock *pc, __s64 time_ns)
 			 parkclock_explain(errno));
 		return EXIT_FAILURE;
 	}
-	printf("a reference is held: the clock stays awake\n");
+	printf("a reference is held\n");
 	fflush(stdout);
 	sig = wait_signal(time_ns < 0 ? FOR_EVER : now_ns() + time_ns);
 	if (parkclock_release(pc)) {
