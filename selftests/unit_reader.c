@@ -13,37 +13,44 @@
 #include <string.h>
 #include <linux/parkclock.h>
 
-#define AT(type, field, offset) \
-	static_assert(offsetof(struct type, field) == (offset), #type "." #field)
+#define OFFSET(type, field, where) \
+	static_assert(offsetof(struct type, field) == (where), #type "." #field " has moved")
 
-AT(parkclock_clock, magic, 0);
-AT(parkclock_clock, version, 4);
-AT(parkclock_clock, size, 8);
-AT(parkclock_clock, timebase, 12);
-AT(parkclock_clock, state, 16);
-AT(parkclock_clock, generation, 24);
-AT(parkclock_clock, offset_ns, 32);
-static_assert(sizeof(struct parkclock_clock) == 128, "clock");
-AT(parkclock_timebase, magic, 0);
-AT(parkclock_timebase, version, 4);
-AT(parkclock_timebase, size, 8);
-AT(parkclock_timebase, counter, 12);
-AT(parkclock_timebase, counter_hz, 16);
-AT(parkclock_timebase, seq, 64);
-AT(parkclock_timebase, epoch, 72);
-AT(parkclock_timebase, segment, 128);
-static_assert(sizeof(struct parkclock_timebase) == 384, "timebase");
-AT(parkclock_segment, base_cycles, 0);
-AT(parkclock_segment, base_ns, 8);
-AT(parkclock_segment, base_frac, 16);
-AT(parkclock_segment, rate, 24);
-AT(parkclock_segment, valid_cycles, 32);
-AT(parkclock_segment, epoch, 40);
-AT(parkclock_segment, error_ns, 48);
-AT(parkclock_segment, error_rate, 56);
-AT(parkclock_segment, offset_ns, 64);
-AT(parkclock_segment, generation, 96);
-static_assert(sizeof(struct parkclock_segment) == 128, "segment");
+OFFSET(parkclock_clock, magic, 0);
+OFFSET(parkclock_clock, version, 4);
+OFFSET(parkclock_clock, size, 8);
+OFFSET(parkclock_clock, timebase, 12);
+OFFSET(parkclock_clock, state, 16);
+OFFSET(parkclock_clock, generation, 24);
+OFFSET(parkclock_clock, offset_ns, 32);
+OFFSET(parkclock_clock, reserved, 64);
+static_assert(sizeof(struct parkclock_clock) == 128, "struct parkclock_clock");
+
+OFFSET(parkclock_segment, base_cycles, 0);
+OFFSET(parkclock_segment, base_ns, 8);
+OFFSET(parkclock_segment, base_frac, 16);
+OFFSET(parkclock_segment, rate, 24);
+OFFSET(parkclock_segment, valid_cycles, 32);
+OFFSET(parkclock_segment, epoch, 40);
+OFFSET(parkclock_segment, error_ns, 48);
+OFFSET(parkclock_segment, error_rate, 56);
+OFFSET(parkclock_segment, offset_ns, 64);
+OFFSET(parkclock_segment, generation, 96);
+OFFSET(parkclock_segment, reserved, 104);
+static_assert(sizeof(struct parkclock_segment) == 128, "struct parkclock_segment");
+
+OFFSET(parkclock_timebase, magic, 0);
+OFFSET(parkclock_timebase, version, 4);
+OFFSET(parkclock_timebase, size, 8);
+OFFSET(parkclock_timebase, counter, 12);
+OFFSET(parkclock_timebase, counter_hz, 16);
+OFFSET(parkclock_timebase, reserved0, 24);
+OFFSET(parkclock_timebase, seq, 64);
+OFFSET(parkclock_timebase, epoch, 72);
+OFFSET(parkclock_timebase, reserved1, 80);
+OFFSET(parkclock_timebase, segment, 128);
+static_assert(sizeof(struct parkclock_timebase) == 384, "struct parkclock_timebase");
+
 static_assert(sizeof(struct parkclock_read) == 64, "read");
 static_assert(sizeof(struct parkclock_query) == 256, "query");
 static_assert(PARKCLOCK_IOC_QUERY == 0x8100bc00, "query");
