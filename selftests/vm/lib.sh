@@ -48,39 +48,20 @@ step() {
 	die "failed: $text. All of its output is in $log"
 }
 
-# kernel_select: which kernel to test, from KERNEL, or KDIR and BZIMAGE.
-#
-# A kernel is a name, a kernel image ($vmlinuz), the directory that modules are
-# built against ($kdir), and modules to load before ours ($preload: a directory,
-# whose *.ko files are loaded in the order of their names; it need not exist).
-# Results go to $build. Every name but "custom" has functions NAME_find, which
-# sets these, and NAME_prepare, which gets what is missing, in kernels.sh.
-kernel_select() {
-	if [ -n "${KDIR:-}${BZIMAGE:-}" ]; then
-		[ -z "${KERNEL:-}" ] || die "KERNEL= and KDIR= both name a kernel: give one of them"
-		if [ -z "${KDIR:-}" ] || [ -z "${BZIMAGE:-}" ]; then
-			die "KDIR= and BZIMAGE= go together: build directory and image of one kernel"
-		fi
-		[ -f "$KDIR/Makefile" ] || die "KDIR=$KDIR is not a kernel build directory: no Makefile there"
-		[ -r "$BZIMAGE" ] || die "BZIMAGE=$BZIMAGE cannot be read: give the path of a kernel image"
-		kernel=custom
-		kdir=$(realpath "$KDIR")
-		vmlinuz=$(realpath "$BZIMAGE")
-		preload=$kdir/preload
-		# Objects that were built for one kernel must not be taken for another.
-		build=$top/build/custom${kdir//\//-}
-		return
+# packages and chroots are root's business
+as_root() {
+	if [ "$(id -u)" -eq 0 ]; then
+		"$@"
+	else
+		sudo "$@"
 	fi
-	kernel=${KERNEL:-bookworm}
-	# shellcheck source=selftests/vm/kernels.sh
-	. "$top/selftests/vm/kernels.sh"
-	declare -F "${kernel}_find" >/dev/null ||
-		die "KERNEL=$kernel is not known. Known are: $(declare -F | sed -n 's/^declare -f \(.*\)_find$/\1/p' | paste -sd ' ')"
-	build=$top/build/$kernel
-	"${kernel}_find"
 }
 
 # find_sources: where setup puts the files of linux-source-6.1, $sources
 find_sources() {
-	sources=$cache/linux-source-$(dpkg-query -W -f '${Version}' linux-source-6.1 2>/dev/null)
+	source_version=$(dpkg-query -W -f '${Version}' linux-source-6.1 2>/dev/null)
+	sources=$cache/linux-source-$source_version
 }
+
+# shellcheck source=selftests/vm/kernels.sh
+. "$top/selftests/vm/kernels.sh"

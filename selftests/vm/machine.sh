@@ -2,59 +2,96 @@
 # shellcheck shell=bash disable=SC2154
 #
 # Builds what goes into the VM, and starts it. Sourced after lib.sh and
-# kernel_select. VM_MEMORY (MB) and VM_CMDLINE (more arguments for the kernel)
-# can be set.
+# kernel_select. Can be set: VM_CPUS, VM_MEMORY (MB), VM_TSC (reliable, or else the
+# kernel is left to find that the TSC of this machine is not), VM_CMDLINE (more
+# arguments for the kernel).
 
-# For messages from where the standard error goes elsewhere.
-exec 3>&2
+# The first QEMU that locks a page of code before it translates it. One that does not
+# can keep, for ever, a breakpoint that another CPU has long removed: now and
+# then a machine with several CPUs hangs while its kernel patches itself.
+qemu_version=1:8.1
+qemu_suite=trixie
+qemu_package="qemu-system-x86"
 
-# machine_build: module, tools, tests and init for $kernel, into $build
-machine_build() {
-	local make=(make -C "$top" --no-print-directory -j "$(nproc)" "B=$build" "KDIR=$kdir")
+# qemu_find: this machine's QEMU if it will do, or else what setup puts into the
+# cache, with its own libraries. Sets $qemu, the command, and $qemu_dir.
+qemu_find() {
+	local installed
 
-	log_to "$build/build.log"
-	step "building the module for $kernel" "${make[@]}" module
-	step "building the tools" "${make[@]}" tools
-	step "building the tests" make -C "$top/selftests" --no-print-directory -j "$(nproc)" \
-		"O=$build/selftests" "TOOLS=$build/tools" \
-		"KSELFTEST=$sources/tools/testing/selftests"
-	step "building init" gcc -O2 -g -Wall -Wextra -Werror -static -o "$build/init" \
-		"$top/selftests/vm/init.c"
+	qemu_dir=
+	installed=$(dpkg-query -W -f '${Version}' "$qemu_package" 2>/dev/null)
+	if [ -n "$installed" ] && dpkg --compare-versions "$installed" ge "$qemu_version"; then
+		qemu=(qemu-system-x86_64)
+		return
+	fi
+	qemu_dir=$cache/qemu-$(echo "$qemu_suite $qemu_package" | hash_of)
+	qemu=(env "QEMU_MODULE_DIR=$qemu_dir/usr/lib/x86_64-linux-gnu/qemu"
+		"$qemu_dir/usr/lib64/ld-linux-x86-64.so.2"
+		--library-path "$qemu_dir/usr/lib/x86_64-linux-gnu"
+		"$qemu_dir/usr/bin/qemu-system-x86_64"
+		-L "$qemu_dir/usr/share/seabios" -L "$qemu_dir/usr/share/qemu")
 }
 
-# initramfs LIST: into $build/initramfs.gz; LIST becomes /tests/programs
+# machine_build: module for $kernel into $build; tools, tests and init, which are the
+# same for all kernels, into $programs. What a run makes goes to $results.
+machine_build() {
+	local make=(make -C "$top" --no-print-directory -j "$(nproc)")
+
+	find_sources
+	qemu_find
+	programs=$top/build/programs
+	results=$build${VM_CPUS:+-cpus-$VM_CPUS}${VM_TSC:+-tsc-$VM_TSC}
+	mkdir -p "$build" "$programs" "$results"
+	log_to "$results/build.log"
+	# Other runs may be building the same.
+	exec 9>"$top/build/lock"
+	flock 9
+	step "building the module for $kernel" "${inside[@]}" \
+		"${make[@]}" "B=$build" "KDIR=$kdir" KCFLAGS=-Werror module
+	step "building the tools" "${make[@]}" "B=$programs" tools
+	step "building the tests" make -C "$top/selftests" --no-print-directory -j "$(nproc)" \
+		"O=$programs/selftests" "TOOLS=$programs/tools" \
+		"KSELFTEST=$sources/tools/testing/selftests"
+	step "building init" gcc -O2 -g -Wall -Wextra -Werror -static -o "$programs/init" \
+		"$top/selftests/vm/init.c"
+	exec 9>&-
+}
+
+# initramfs LIST: into $results/initramfs.gz; LIST becomes /tests/programs
 initramfs() {
-	local root=$build/root applet
+	local root=$results/root applet
 
 	rm -rf "$root"
-	mkdir -p "$root"/{bin,lib/preload,tests,dev,proc,sys,tmp,root,etc,usr} || return
+	mkdir -p "$root"/{bin,lib,tests,dev,proc,sys,tmp,root,etc,usr} || return
 	ln -s bin "$root/sbin"
 	ln -s ../bin "$root/usr/bin"
 	echo 'root:x:0:0:root:/root:/bin/sh' >"$root/etc/passwd"
 	cp "$top/selftests/vm/profile" "$root/etc/profile" || return
-	cp "$cache/busybox/bin/busybox" "$build/tools/parkclock" "$root/bin/" &&
-		cp "$build/module/parkclock.ko" "$root/lib/" &&
-		cp "$build/init" "$root/" &&
+	cp "$cache/busybox/bin/busybox" "$programs/tools/parkclock" "$root/bin/" &&
+		cp "$build"/module/*.ko "$root/lib/" &&
+		cp "$programs/init" "$root/" &&
 		cp "$top"/selftests/*.sh "$root/tests/" && cp "$1" "$root/tests/programs" &&
-		find "$build/selftests" -maxdepth 1 -type f -perm -u+x -exec cp -t "$root/tests" {} + &&
+		find "$programs/selftests" -maxdepth 1 -type f -perm -u+x -exec cp -t "$root/tests" {} + &&
 		strip --strip-debug "$root"/lib/*.ko || return
-	[ ! -d "$preload" ] || cp "$preload"/*.ko "$root/lib/preload/" || return
 	for applet in $("$cache/busybox/bin/busybox" --list); do
 		[ -e "$root/bin/$applet" ] || ln -s busybox "$root/bin/$applet"
 	done
-	(cd "$root" && find . | cpio -o -H newc --quiet -R 0:0) | gzip -1 >"$build/initramfs.gz" &&
+	(cd "$root" && find . | cpio -o -H newc --quiet -R 0:0) | gzip -1 >"$results/initramfs.gz" &&
 		[ "${PIPESTATUS[0]}" -eq 0 ]
 }
 
 # qemu ACCELERATION CONSOLE INIT-ARGUMENTS...: sets $machine, the command.
+# On an NMI, which is what run sends when it hangs, every CPU says where it is.
 # CONSOLE is QEMU's word for where the console goes, the report to $report.
 qemu() {
 	local accel=$1 console=$2 cmdline
 	shift 2
 
-	cmdline="console=ttyS0 panic=-1 oops=panic quiet log_buf_len=4M tsc=reliable"
-	machine=(qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot
-		-smp 2 -m "${VM_MEMORY:-512}" -kernel "$vmlinuz" -initrd "$build/initramfs.gz"
+	cmdline="console=ttyS0 panic=-1 oops=panic quiet log_buf_len=4M"
+	cmdline+=" unknown_nmi_panic panic_print=64"
+	[ "${VM_TSC:-reliable}" != reliable ] || cmdline+=" tsc=reliable"
+	machine=("${qemu[@]}" -nodefaults -no-user-config -display none -no-reboot
+		-smp "${VM_CPUS:-2}" -m "${VM_MEMORY:-$memory}" -kernel "$vmlinuz" -initrd "$results/initramfs.gz"
 		-serial "$console" -serial "file:$report")
 	if [ "$accel" = kvm ]; then
 		# Under KVM, Linux would keep time by KVM's clock and not by the TSC.
@@ -67,23 +104,11 @@ qemu() {
 	rm -f "$report"
 }
 
-# Start the machine, sets $pid. What QEMU prints goes where the caller says. One boot in some hundred without KVM
-# hangs before there is a user space, and so before there is our module: that says
-# nothing about it, and is tried again.
+# start [COMMAND...]: the machine, with what else it is given; sets $pid. What QEMU
+# prints goes where the caller says.
 start() {
-	local try i
-
-	for try in 1 2 3; do
-		"${machine[@]}" </dev/null &
-		pid=$!
-		for ((i = 0; i < 600; i++)); do
-			[ -s "$report" ] && return
-			kill -0 "$pid" 2>/dev/null || return
-			sleep 0.1
-		done
-		echo "no sign of life of the VM for 60 s (try $try of 3): it is ended" >&3
-		stop
-	done
+	"${machine[@]}" "$@" &
+	pid=$!
 }
 
 # End the machine, if it has not ended.
@@ -101,9 +126,9 @@ kvm_boots() {
 	answer=$cache/kvm-$(id -u)-$(cat /proc/sys/kernel/random/boot_id)
 	if ! [ -e "$answer" ]; then
 		rm -f "$cache/kvm-$(id -u)"-*
-		report=$build/probe.txt
-		qemu kvm "file:$build/probe-console.log" probe
-		pid=$("${machine[@]}" </dev/null >"$build/probe.log" 2>&1 & echo $!)
+		report=$results/probe.txt
+		qemu kvm "file:$results/probe-console.log" probe
+		pid=$("${machine[@]}" </dev/null >"$results/probe.log" 2>&1 & echo $!)
 		for ((i = 0; i < 100; i++)); do
 			sleep 0.1
 			kill -0 "$pid" 2>/dev/null || break
