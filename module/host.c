@@ -19,9 +19,11 @@
  * deadlock with somebody who holds it while he reads the time. So it copies,
  * compares, and leaves the rest to an irq_work. If the terms have changed by
  * more than a segment's error allows for, it raises the epoch in the page
- * itself, by a plain store: the page is invalid before anybody can read the
- * host's clock by the new terms, and whatever is being computed from the old
- * ones meanwhile is invalid when it is published.
+ * itself, by a plain store: the page is invalid before the update is over, so
+ * before any system call can read the host's clock by the new terms, and whatever
+ * is being computed from the old ones meanwhile is invalid when it is published.
+ * (The vDSO has a sequence count of its own, and is told first: until the
+ * listener's store, a moment later, it can be ahead of us on another CPU.)
  */
 #include <linux/clocksource.h>
 #include <linux/irq_work.h>
@@ -106,8 +108,9 @@ static int host_update(struct notifier_block *nb, unsigned long was_set, void *d
 		.epoch = host.terms.epoch,
 		.generation = host.terms.generation,
 	};
-	bool jumped = was_set || stepped(&host.terms, &terms);
-	bool changed = jumped || !runs_on(&host.terms, &terms);
+	bool jumped = stepped(&host.terms, &terms);
+	/* To register any listener, KVM's for example, calls all of them as if it was set. */
+	bool changed = jumped || was_set || !runs_on(&host.terms, &terms);
 
 	if (jumped)
 		terms.generation++;
@@ -185,27 +188,6 @@ bool parkclock_host_sample(struct parkclock_sample *sample)
 }
 
 /**
- * parkclock_host_mono_to() - MONOTONIC as another of the host's clocks
- * @mono_ns: MONOTONIC, in ns
- * @index:   PARKCLOCK_MONOTONIC to PARKCLOCK_TAI
- *
- * Context: as parkclock_host_sample().
- * Return: the other clock, in ns.
- */
-s64 parkclock_host_mono_to(s64 mono_ns, int index)
-{
-	static const enum tk_offsets offset[PARKCLOCK_CLOCKS] = {
-		[PARKCLOCK_REALTIME] = TK_OFFS_REAL,
-		[PARKCLOCK_BOOTTIME] = TK_OFFS_BOOT,
-		[PARKCLOCK_TAI] = TK_OFFS_TAI,
-	};
-
-	if (index == PARKCLOCK_MONOTONIC)
-		return mono_ns;
-	return ktime_to_ns(ktime_mono_to_any(ns_to_ktime(mono_ns), offset[index]));
-}
-
-/**
  * parkclock_host_generation() - discontinuities of the host's clocks so far
  *
  * Context: as parkclock_host_sample().
@@ -220,6 +202,39 @@ u64 parkclock_host_generation(void)
 		generation = host.terms.generation;
 	} while (read_seqcount_retry(&host.seq, seq));
 	return generation;
+}
+
+/* From MONOTONIC to another of the host's clocks. */
+static s64 offset(ktime_t mono, enum tk_offsets to)
+{
+	return ktime_to_ns(ktime_sub(ktime_mono_to_any(mono, to), mono));
+}
+
+/**
+ * parkclock_host_sample_slow() - the same where the host does not keep time by the TSC
+ * @sample: now, offset_ns and generation are filled in, and belong together; cycles
+ *          is 0, and the rest means nothing
+ *
+ * Context: as parkclock_host_sample().
+ */
+void parkclock_host_sample_slow(struct parkclock_sample *sample)
+{
+	ktime_t now;
+
+	sample->cycles = 0;
+	/*
+	 * The generation is raised before anybody can read the host's clock by new
+	 * offsets: if it is the same before and after, so were they.
+	 */
+	do {
+		sample->generation = parkclock_host_generation();
+		now = ktime_get();
+		sample->now = ktime_to_ns(now) * PARKCLOCK_ONE_NS;
+		sample->offset_ns[PARKCLOCK_MONOTONIC] = 0;
+		sample->offset_ns[PARKCLOCK_REALTIME] = offset(now, TK_OFFS_REAL);
+		sample->offset_ns[PARKCLOCK_BOOTTIME] = offset(now, TK_OFFS_BOOT);
+		sample->offset_ns[PARKCLOCK_TAI] = offset(now, TK_OFFS_TAI);
+	} while (sample->generation != parkclock_host_generation());
 }
 
 /**

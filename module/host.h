@@ -11,7 +11,7 @@ int parkclock_host_init(__u64 *epoch, void (*changed)(void));
 void parkclock_host_exit(void);
 
 bool parkclock_host_sample(struct parkclock_sample *sample);
-s64 parkclock_host_mono_to(s64 mono_ns, int index);
+void parkclock_host_sample_slow(struct parkclock_sample *sample);
 u64 parkclock_host_generation(void);
 
 #endif

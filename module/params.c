@@ -35,8 +35,7 @@ static int range_set(const char *val, const struct kernel_param *kp)
 		return err;
 	if (value < range->min || value > range->max)
 		return -EINVAL;
-	WRITE_ONCE(*range->value, value);
-	parkclock_updater_rearm();
+	parkclock_updater_set(range->value, value);
 	return 0;
 }
 

@@ -32,13 +32,18 @@
 /* No slew faster than 1/2048 (488 ppm): what adjtime() allows itself, about. */
 #define PARKCLOCK_SLEW_SHIFT	11
 
+/* By how many cycles the counter of another CPU may be behind: some microseconds. */
+#define PARKCLOCK_SKEW_CYCLES	16384
+
 /**
  * parkclock_segment_at() - what a segment says at a counter value
  * @seg:    the segment
  * @cycles: the counter
  *
- * Outside its window a segment says what it said last: the result is never less
- * than anything that a reader can have been given up to @cycles.
+ * After its window a segment says what it said last: the result is never less
+ * than anything that a reader can have been given up to @cycles. So it does before
+ * its base if the counter has begun anew; but not for the few cycles by which
+ * that of another CPU may be behind, where the end would be far away.
  *
  * Return: MONOTONIC in 2^-56 ns.
  */
@@ -46,7 +51,9 @@ unsigned __int128 parkclock_segment_at(const struct parkclock_segment *seg, __u6
 {
 	__u64 delta = cycles - seg->base_cycles;
 
-	if (delta > seg->valid_cycles)
+	if (seg->base_cycles - cycles <= PARKCLOCK_SKEW_CYCLES)
+		delta = 0;
+	else if (delta > seg->valid_cycles)
 		delta = seg->valid_cycles;
 	return seg->base_ns * PARKCLOCK_ONE_NS + seg->base_frac +
 	       (unsigned __int128)delta * seg->rate;

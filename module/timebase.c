@@ -51,7 +51,8 @@ DEFINE_RAW_SPINLOCK(parkclock_timebase_lock);
 static struct {
 	struct page *page;		/* constant */
 	struct parkclock_timebase *map;	/* constant */
-	u64 end;			/* of the window; 0: none; read without the lock */
+	u64 end;			/* of the window; 0: none */
+	u64 epoch;			/* of the segment; these two are read without the lock */
 	struct parkclock_segment seg;	/* what is published */
 	struct parkclock_sample last;	/* from which the rate is measured */
 	bool has_last;
@@ -117,6 +118,7 @@ static void publish(const struct parkclock_segment *seg)
 	smp_wmb();
 	write_copy(&map->segment[1], seg);
 	tb.seg = *seg;
+	WRITE_ONCE(tb.epoch, seg->epoch);
 	WRITE_ONCE(tb.end, seg->valid_cycles ? seg->base_cycles + seg->valid_cycles : 0);
 }
 
@@ -152,18 +154,17 @@ static u64 cut_off(u64 cycles)
 }
 
 /**
- * parkclock_timebase_overdue() - has the window of the page ended?
+ * parkclock_timebase_stale() - is there no time in the page, for want of a refresh?
  *
- * Not so if there is no window: where the page cannot be valid, there is nothing
- * to be made better.
+ * Because its window has ended, it has none, or the host's clock has changed and
+ * the refresh that this brings has not come yet.
  *
- * Context: any.
+ * Context: any. Without the lock it may be about a page that is just replaced.
  */
-bool parkclock_timebase_overdue(void)
+bool parkclock_timebase_stale(void)
 {
-	u64 end = READ_ONCE(tb.end);
-
-	return end && (s64)(rdtsc() - end) >= 0;
+	return (s64)(rdtsc() - READ_ONCE(tb.end)) >= 0 ||
+	       READ_ONCE(tb.epoch) != READ_ONCE(tb.map->epoch);
 }
 
 /* The host's rate, measured since about an interval ago. */
@@ -278,10 +279,8 @@ void parkclock_timebase_read_host(const struct parkclock_clock *clock, int index
 	struct parkclock_sample sample;
 
 	parkclock_timebase_invalidate();
-	if (!parkclock_host_sample(&sample)) {
-		sample.now = ktime_get_ns() * PARKCLOCK_ONE_NS;
-		sample.cycles = 0;
-	}
+	if (!parkclock_host_sample(&sample))
+		parkclock_host_sample_slow(&sample);
 	r->cycles = sample.cycles;
 	r->error_ns = 0;
 	if (sample.now < tb.floor) {
@@ -289,9 +288,9 @@ void parkclock_timebase_read_host(const struct parkclock_clock *clock, int index
 		sample.now = tb.floor;
 	}
 	tb.floor = sample.now;
-	r->ns = parkclock_host_mono_to(sample.now >> PARKCLOCK_SHIFT, index) +
+	r->ns = (s64)(sample.now >> PARKCLOCK_SHIFT) + sample.offset_ns[index] +
 		clock->offset_ns[index];
-	r->generation = parkclock_host_generation() + clock->generation;
+	r->generation = sample.generation + clock->generation;
 }
 
 /**

@@ -30,7 +30,7 @@ __u64 *parkclock_timebase_epoch(void);
 bool parkclock_timebase_refresh(enum parkclock_refresh how);
 void parkclock_timebase_invalidate(void);
 void parkclock_timebase_check_epoch(void);
-bool parkclock_timebase_overdue(void);
+bool parkclock_timebase_stale(void);
 void parkclock_timebase_read_host(const struct parkclock_clock *clock, int index,
 				  struct parkclock_reading *r);
 void parkclock_timebase_query(struct parkclock_query *q);

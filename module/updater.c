@@ -72,7 +72,15 @@ static void arm(void)
 	unsigned int interval_ms = parkclock_interval_ms();
 	u64 slack = (u64)interval_ms * parkclock_slack_percent() * (NSEC_PER_MSEC / 100);
 
+	lockdep_assert_held(&parkclock_timebase_lock);
+
 	hrtimer_start_range_ns(&timer, ms_to_ktime(interval_ms), slack, HRTIMER_MODE_REL_HARD);
+	/*
+	 * The machine may have stood still for a window between the refresh and
+	 * this. From here on such a stop makes the timer late, and so come at once.
+	 */
+	if (parkclock_timebase_stale())
+		parkclock_timebase_refresh(PARKCLOCK_SLEW);
 }
 
 /*
@@ -101,7 +109,7 @@ static bool runs(void)
 	return atomic_read(&state) >= PARKCLOCK_IDLE;
 }
 
-/* The page for a new reference: out of PARKED, or because the timer is late. */
+/* The page for a new reference: out of PARKED, or before a timer or irq_work that is late. */
 static void freshen(void)
 {
 	unsigned long flags;
@@ -109,7 +117,7 @@ static void freshen(void)
 	raw_spin_lock_irqsave(&parkclock_timebase_lock, flags);
 	if (atomic_read(&state) == PARKCLOCK_PARKED)
 		activate();
-	else if (runs() && parkclock_timebase_overdue())
+	else if (runs() && parkclock_timebase_stale())
 		parkclock_timebase_refresh(PARKCLOCK_SLEW);
 	raw_spin_unlock_irqrestore(&parkclock_timebase_lock, flags);
 }
@@ -135,7 +143,7 @@ void parkclock_updater_get(void)
 			break;
 		fallthrough;
 	case PARKCLOCK_ACTIVE:
-		if (!parkclock_timebase_overdue())
+		if (!parkclock_timebase_stale())
 			return;
 	}
 	freshen();
@@ -176,18 +184,11 @@ static bool wind_down(void)
 	}
 }
 
-/*
- * The timer. Hard interrupt context, on PREEMPT_RT too.
- *
- * It arms itself anew instead of being forwarded: hrtimer_forward() goes by the
- * end of the slack, and does nothing before that.
- */
-static enum hrtimer_restart parkclock_updater_tick(struct hrtimer *t)
+/* One step towards parked, or a refresh and the next tick. */
+static void tick(void)
 {
-	unsigned long flags;
+	lockdep_assert_held(&parkclock_timebase_lock);
 
-	raw_spin_lock_irqsave(&parkclock_timebase_lock, flags);
-	expirations++;
 	if (wind_down() && parkclock_timebase_refresh(PARKCLOCK_SLEW)) {
 		arm();
 	} else if (atomic_read(&state) != PARKCLOCK_STOPPED) {
@@ -195,6 +196,24 @@ static enum hrtimer_restart parkclock_updater_tick(struct hrtimer *t)
 		parks++;
 		trace_parkclock_park(parks);
 	}
+}
+
+/*
+ * The timer. Hard interrupt context, on PREEMPT_RT too.
+ *
+ * It is armed anew instead of being forwarded: hrtimer_forward() goes by the end
+ * of the slack, and does nothing before that. If somebody else has armed it while
+ * this waited for the lock, the tick that counts is the next one: this one could
+ * park, and leave that armed.
+ */
+static enum hrtimer_restart parkclock_updater_tick(struct hrtimer *t)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&parkclock_timebase_lock, flags);
+	expirations++;
+	if (!hrtimer_is_queued(t))
+		tick();
 	raw_spin_unlock_irqrestore(&parkclock_timebase_lock, flags);
 	return HRTIMER_NORESTART;
 }
@@ -214,20 +233,45 @@ static void host_changed(void)
 }
 
 /**
- * parkclock_updater_rearm() - the interval or the window has changed
+ * parkclock_updater_set() - change the interval, the window or the slack
+ * @parameter: which
+ * @value:     to what; it is in range
  *
  * Context: any but NMI.
  */
-void parkclock_updater_rearm(void)
+void parkclock_updater_set(unsigned int *parameter, unsigned int value)
 {
 	unsigned long flags;
 
 	raw_spin_lock_irqsave(&parkclock_timebase_lock, flags);
+	/* Read without the lock by those who only want to know. */
+	WRITE_ONCE(*parameter, value);
+	/* At once: an old window could end before a new interval does. */
 	if (runs()) {
 		parkclock_timebase_refresh(PARKCLOCK_SLEW);
 		arm();
 	}
 	raw_spin_unlock_irqrestore(&parkclock_timebase_lock, flags);
+}
+
+/*
+ * Read the page after a refresh: its timer was late, or the host's clock has
+ * changed. Once more if that happens in between, too. False if the page cannot be
+ * valid: STOPPED, or no TSC.
+ */
+static bool read_refreshed(const struct parkclock_clock *clock, int clock_id,
+			   struct parkclock_reading *r)
+{
+	int tries;
+
+	for (tries = 0; tries < 3; tries++) {
+		if (!runs() || !parkclock_timebase_refresh(PARKCLOCK_SLEW))
+			return false;
+		if (__parkclock_read(clock, parkclock_timebase_get(), clock_id, 1, r) !=
+		    PARKCLOCK_EXPIRED)
+			return true;
+	}
+	return false;
 }
 
 /**
@@ -246,11 +290,8 @@ void parkclock_updater_read(const struct parkclock_clock *clock, int clock_id,
 
 	parkclock_updater_get();
 	if (__parkclock_read(clock, timebase, clock_id, 1, r) == PARKCLOCK_EXPIRED) {
-		/* Stopped, a late timer, a change of the host's clock, or no TSC. */
 		raw_spin_lock_irqsave(&parkclock_timebase_lock, flags);
-		if (runs())
-			parkclock_timebase_refresh(PARKCLOCK_SLEW);
-		if (__parkclock_read(clock, timebase, clock_id, 1, r) == PARKCLOCK_EXPIRED)
+		if (!read_refreshed(clock, clock_id, r))
 			parkclock_timebase_read_host(clock, parkclock_index(clock_id), r);
 		raw_spin_unlock_irqrestore(&parkclock_timebase_lock, flags);
 	}

@@ -17,7 +17,7 @@ int parkclock_updater_init(void);
 void parkclock_updater_exit(void);
 void parkclock_updater_start(unsigned int reason);
 void parkclock_updater_stop(unsigned int reason);
-void parkclock_updater_rearm(void);
+void parkclock_updater_set(unsigned int *parameter, unsigned int value);
 
 void parkclock_updater_get(void);
 void parkclock_updater_put(void);

@@ -71,10 +71,10 @@
  * leaves out LFENCE: its reading may be early by what the CPU can have in
  * flight, some tens of nanoseconds.
  *
- * Steps 1 to 5 are repeated only if the page has changed under the reader, that
- * is, at most once a refresh. There are two copies of the segment, and seq
- * (a latch) always points at one that nobody writes: a writer that is
- * interrupted half-way, or whose virtual CPU is stopped, delays no reader.
+ * Steps 1 to 5 are repeated only if the page has changed under the reader, which
+ * takes a refresh (it changes seq by 2 or by 4). There are two copies of the
+ * segment, and seq (a latch) always points at one that nobody writes: a writer
+ * that is interrupted half-way, or whose virtual CPU is stopped, delays no reader.
  *
  *
  * GUARANTEES
@@ -88,7 +88,9 @@
  *   one thread, and only among themselves.
  * - Bounded. |reading - host's clock of the same id at the same counter value|
  *   <= error_ns + ceil(delta * error_rate / 2^56), in ns. The host's clock is
- *   what clock_gettime() reads there; for REALTIME that is not true UTC.
+ *   what clock_gettime() reads there; for REALTIME that is not true UTC. After
+ *   a change of the host's clock this holds from the end of the call that made
+ *   it; the vDSO of another CPU may know of it a moment earlier.
  * - A reference (PARKCLOCK_IOC_HOLD) keeps the page inside its window from
  *   before the call returns.
  *
