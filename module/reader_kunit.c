@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The inline readers and the layout, on a mapping made by hand.
+ *
+ * Every reason for which a reader must refuse is tried alone, on a mapping that
+ * is otherwise good: a reader that forgets one of its checks fails here.
+ */
+#include <kunit/test.h>
+#include <linux/parkclock.h>
+
+#define OFFSET(type, field, where) \
+	static_assert(offsetof(struct type, field) == (where), #type "." #field " has moved")
+
+OFFSET(parkclock_clock, magic, 0);
+OFFSET(parkclock_clock, version, 4);
+OFFSET(parkclock_clock, size, 8);
+OFFSET(parkclock_clock, timebase, 12);
+OFFSET(parkclock_clock, state, 16);
+OFFSET(parkclock_clock, generation, 24);
+OFFSET(parkclock_clock, offset_ns, 32);
+OFFSET(parkclock_clock, reserved, 64);
+static_assert(sizeof(struct parkclock_clock) == 128, "struct parkclock_clock");
+
+OFFSET(parkclock_segment, base_cycles, 0);
+OFFSET(parkclock_segment, base_ns, 8);
+OFFSET(parkclock_segment, base_frac, 16);
+OFFSET(parkclock_segment, rate, 24);
+OFFSET(parkclock_segment, valid_cycles, 32);
+OFFSET(parkclock_segment, epoch, 40);
+OFFSET(parkclock_segment, error_ns, 48);
+OFFSET(parkclock_segment, error_rate, 56);
+OFFSET(parkclock_segment, offset_ns, 64);
+OFFSET(parkclock_segment, generation, 96);
+OFFSET(parkclock_segment, reserved, 104);
+static_assert(sizeof(struct parkclock_segment) == 128, "struct parkclock_segment");
+
+OFFSET(parkclock_timebase, magic, 0);
+OFFSET(parkclock_timebase, version, 4);
+OFFSET(parkclock_timebase, size, 8);
+OFFSET(parkclock_timebase, counter, 12);
+OFFSET(parkclock_timebase, counter_hz, 16);
+OFFSET(parkclock_timebase, reserved0, 24);
+OFFSET(parkclock_timebase, seq, 64);
+OFFSET(parkclock_timebase, epoch, 72);
+OFFSET(parkclock_timebase, reserved1, 80);
+OFFSET(parkclock_timebase, segment, 128);
+static_assert(sizeof(struct parkclock_timebase) == 384, "struct parkclock_timebase");
+
+static_assert(sizeof(struct parkclock_read) == 64, "read");
+static_assert(sizeof(struct parkclock_query) == 256, "query");
+static_assert(PARKCLOCK_IOC_QUERY == 0x8100bc00, "query");
+static_assert(PARKCLOCK_IOC_READ == 0xc040bc01, "read");
+static_assert(PARKCLOCK_IOC_HOLD == 0xbc02, "hold");
+static_assert(PARKCLOCK_IOC_RELEASE == 0xbc03, "release");
+
+static const int ids[PARKCLOCK_CLOCKS] = { 1, 0, 7, 11 };
+
+struct mapping {
+	u64 map[PARKCLOCK_MAP_SIZE / 8];
+	struct parkclock_clock *clock;
+	struct parkclock_timebase *timebase;
+	struct parkclock_segment *seg;
+};
+
+/* A good mapping; the copy that may not be read would give a wrong time. */
+static int good_mapping(struct kunit *test)
+{
+	static struct mapping mapping;
+	struct mapping *m = &mapping;
+	__u64 zero;
+
+	test->priv = m;
+	memset(m->map, 0, sizeof(m->map));
+	m->clock = (struct parkclock_clock *)m->map;
+	m->timebase = (struct parkclock_timebase *)((char *)m->map + PARKCLOCK_PAGE_SIZE);
+	m->clock->magic = PARKCLOCK_CLOCK_MAGIC;
+	m->clock->version = PARKCLOCK_VERSION;
+	m->clock->size = sizeof(*m->clock);
+	m->clock->timebase = PARKCLOCK_PAGE_SIZE;
+	m->clock->state = 0x4200;
+	m->clock->generation = 10;
+	m->timebase->magic = PARKCLOCK_TIMEBASE_MAGIC;
+	m->timebase->version = PARKCLOCK_VERSION;
+	m->timebase->size = sizeof(*m->timebase);
+	m->timebase->counter = PARKCLOCK_COUNTER_X86_TSC;
+	m->timebase->seq = 7;
+	m->timebase->epoch = 5;
+	m->seg = &m->timebase->segment[1];
+	*m->seg = (struct parkclock_segment) {
+		.base_cycles = __parkclock_tsc(1, &zero),
+		.base_ns = 1000000000000,
+		.rate = 0,	/* time stands still, so that it is known */
+		.valid_cycles = 1ULL << 50,
+		.epoch = 5,
+		.error_ns = 3,
+		.generation = 4,
+	};
+	for (int i = 1; i < PARKCLOCK_CLOCKS; i++)
+		m->seg->offset_ns[i] = i * 1000000000LL;
+	for (int i = 0; i < PARKCLOCK_CLOCKS; i++)
+		m->clock->offset_ns[i] = -i;
+	m->timebase->segment[0] = *m->seg;
+	m->timebase->segment[0].base_ns = 1;
+	return 0;
+}
+
+static int times(const void *map)
+{
+	struct parkclock_reading r;
+	int n = 0;
+
+	for (int i = 0; i < PARKCLOCK_CLOCKS; i++) {
+		n += parkclock_page_read(map, ids[i]) != PARKCLOCK_EXPIRED;
+		n += parkclock_page_read_relaxed(map, ids[i]) != PARKCLOCK_EXPIRED;
+		n += parkclock_page_read_bound(map, ids[i], &r) != PARKCLOCK_EXPIRED;
+	}
+	return n;
+}
+
+static void reads(struct kunit *test)
+{
+	struct mapping *m = test->priv;
+	struct parkclock_reading r;
+
+	KUNIT_EXPECT_EQ(test, 1, parkclock_usable(m->map));
+	KUNIT_EXPECT_EQ(test, 3 * PARKCLOCK_CLOCKS, times(m->map));
+	for (int i = 0; i < PARKCLOCK_CLOCKS; i++) {
+		s64 ns = 1000000000000 + i * 1000000000LL - i;
+
+		KUNIT_EXPECT_EQ(test, ns, parkclock_page_read(m->map, ids[i]));
+		KUNIT_EXPECT_EQ(test, ns, parkclock_page_read_relaxed(m->map, ids[i]));
+		KUNIT_EXPECT_EQ(test, ns, parkclock_page_read_bound(m->map, ids[i], &r));
+		KUNIT_EXPECT_EQ(test, ns, r.ns);
+		KUNIT_EXPECT_EQ(test, 3, r.error_ns);
+		KUNIT_EXPECT_EQ(test, 14, r.generation);
+		KUNIT_EXPECT_GE(test, r.cycles, m->seg->base_cycles);
+	}
+	m->timebase->seq = 8;
+	KUNIT_EXPECT_EQ(test, 1, parkclock_page_read(m->map, 1));
+}
+
+static void computes(struct kunit *test)
+{
+	struct mapping *m = test->priv;
+	struct parkclock_reading r;
+
+	m->seg->rate = (1ULL << 56) - 1;
+	m->seg->base_frac = (1ULL << 56) - 1;
+	m->seg->error_rate = 1;
+	KUNIT_ASSERT_NE(test, PARKCLOCK_EXPIRED, parkclock_page_read_bound(m->map, 1, &r));
+	/* delta * (1 - 2^-56) + 1 - 2^-56 is just below delta + 1 */
+	KUNIT_EXPECT_EQ(test, 1000000000000 + r.cycles - m->seg->base_cycles, r.ns);
+	/* and a growth of next to nothing is rounded up */
+	KUNIT_EXPECT_EQ(test, 4, r.error_ns);
+}
+
+static void refuses_other_clocks(struct kunit *test)
+{
+	struct mapping *m = test->priv;
+	struct parkclock_reading r = { .ns = 77 };
+
+	for (int id = -70; id < 70; id++) {
+		if (id == 0 || id == 1 || id == 7 || id == 11)
+			continue;
+		KUNIT_EXPECT_EQ(test, PARKCLOCK_EXPIRED, parkclock_page_read(m->map, id));
+		KUNIT_EXPECT_EQ(test, PARKCLOCK_EXPIRED, parkclock_page_read_relaxed(m->map, id));
+		KUNIT_EXPECT_EQ(test, PARKCLOCK_EXPIRED, parkclock_page_read_bound(m->map, id, &r));
+	}
+	KUNIT_EXPECT_EQ(test, 77, r.ns);
+}
+
+static void refuses_no_window(struct kunit *test)
+{
+	struct mapping *m = test->priv;
+
+	m->seg->valid_cycles = 0;
+	KUNIT_EXPECT_EQ(test, 0, times(m->map));
+}
+
+static void refuses_after_the_window(struct kunit *test)
+{
+	struct mapping *m = test->priv;
+
+	/* It ends now. */
+	__u64 zero, now = __parkclock_tsc(1, &zero);
+
+	m->seg->valid_cycles = now - m->seg->base_cycles;
+	KUNIT_EXPECT_EQ(test, 0, times(m->map));
+}
+
+static void refuses_a_counter_that_went_back(struct kunit *test)
+{
+	struct mapping *m = test->priv;
+
+	m->seg->base_cycles += 1ULL << 49;
+	KUNIT_EXPECT_EQ(test, 0, times(m->map));
+}
+
+static void refuses_another_epoch(struct kunit *test)
+{
+	struct mapping *m = test->priv;
+
+	m->timebase->epoch++;
+	KUNIT_EXPECT_EQ(test, 0, times(m->map));
+	m->timebase->epoch -= 2;
+	KUNIT_EXPECT_EQ(test, 0, times(m->map));
+}
+
+static void refuses_conditions(struct kunit *test)
+{
+	struct mapping *m = test->priv;
+
+	for (int bit = 0; bit < 8; bit++) {
+		m->clock->state = 1ULL << bit | 0x4200;
+		KUNIT_EXPECT_EQ(test, 0, times(m->map));
+	}
+	for (int bit = 8; bit < 64; bit++) {
+		m->clock->state = 1ULL << bit;
+		KUNIT_EXPECT_EQ(test, 3 * PARKCLOCK_CLOCKS, times(m->map));
+	}
+}
+
+static void usable(struct kunit *test)
+{
+	struct mapping *m = test->priv;
+
+	m->clock->magic++;
+	KUNIT_EXPECT_EQ(test, 0, parkclock_usable(m->map));
+	m->clock->magic--;
+	m->clock->version = 0;
+	KUNIT_EXPECT_EQ(test, 0, parkclock_usable(m->map));
+	m->clock->version = PARKCLOCK_VERSION + 1;	/* later versions only add */
+	KUNIT_EXPECT_EQ(test, 1, parkclock_usable(m->map));
+	m->clock->timebase *= 2;
+	KUNIT_EXPECT_EQ(test, 0, parkclock_usable(m->map));
+	m->clock->timebase /= 2;
+	m->timebase->magic++;
+	KUNIT_EXPECT_EQ(test, 0, parkclock_usable(m->map));
+	m->timebase->magic--;
+	m->timebase->version = 0;
+	KUNIT_EXPECT_EQ(test, 0, parkclock_usable(m->map));
+	m->timebase->version = PARKCLOCK_VERSION;
+	m->timebase->counter++;
+	KUNIT_EXPECT_EQ(test, 0, parkclock_usable(m->map));
+}
+
+static struct kunit_case cases[] = {
+	KUNIT_CASE(reads),
+	KUNIT_CASE(computes),
+	KUNIT_CASE(refuses_other_clocks),
+	KUNIT_CASE(refuses_no_window),
+	KUNIT_CASE(refuses_after_the_window),
+	KUNIT_CASE(refuses_a_counter_that_went_back),
+	KUNIT_CASE(refuses_another_epoch),
+	KUNIT_CASE(refuses_conditions),
+	KUNIT_CASE(usable),
+	{}
+};
+
+static struct kunit_suite suite = {
+	.name = "parkclock_reader",
+	.init = good_mapping,
+	.test_cases = cases,
+};
+
+kunit_test_suite(suite);
