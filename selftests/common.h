@@ -26,6 +26,8 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -33,6 +35,7 @@
 
 #define PARAMS	"/sys/module/parkclock/parameters/"
 #define TRACING	"/sys/kernel/tracing/"
+#define CLOCKSOURCE "/sys/devices/system/clocksource/clocksource0/"
 
 /* Far longer than anything waited for takes, so that only a hang reaches it. */
 #define PATIENCE_MS	20000
@@ -98,6 +101,11 @@ static inline void pin(int cpu)
 	CPU_SET(cpu, &set);
 	if (sched_setaffinity(0, sizeof(set), &set))
 		die("sched_setaffinity");
+}
+
+static inline int cpus_online(void)
+{
+	return sysconf(_SC_NPROCESSORS_ONLN);
 }
 
 /* The device */
@@ -313,6 +321,13 @@ static inline void default_params(void)
 	set_params("1000", "4", "5");
 }
 
+static inline const char *clocksource(char *name, size_t size)
+{
+	if (read_file(CLOCKSOURCE "current_clocksource", name, size))
+		die(CLOCKSOURCE "current_clocksource");
+	return name;
+}
+
 /*
  * The first seconds after boot the kernel's clocksource is another one, and the
  * change to the TSC makes the page invalid, as it must.
@@ -322,11 +337,40 @@ static inline void settle(void)
 	char name[32];
 
 	for (int i = 0; i < PATIENCE_MS / 10; i++) {
-		if (!read_file("/sys/devices/system/clocksource/clocksource0/current_clocksource",
-			       name, sizeof(name)) && strcmp(name, "tsc-early"))
+		if (strcmp(clocksource(name, sizeof(name)), "tsc-early"))
 			return;
 		sleep_ms(10);
 	}
+}
+
+/*
+ * Does the host keep time by the counter? Asked of the kernel, not of the module:
+ * ioctl.c checks that QUERY says the same. If not, the page never has a time, the
+ * updater stays parked whatever is held, and READ asks the host's clock.
+ */
+static inline bool counter_usable(void)
+{
+	char name[32];
+
+	return !strcmp(clocksource(name, sizeof(name)), "tsc");
+}
+
+/* As SKIP(): @statement leaves the test. */
+#define NEEDS_COUNTER(statement) do { \
+	if (!counter_usable()) \
+		SKIP(statement, "needs a host that keeps time by the TSC"); \
+} while (0)
+
+/* While the updater is held and runs: how many readers get a time, */
+static inline int readers_held(void)
+{
+	return counter_usable() ? ALL_READERS : 0;
+}
+
+/* and the updater's state. */
+static inline uint32_t state_held(void)
+{
+	return counter_usable() ? PARKCLOCK_ACTIVE : PARKCLOCK_PARKED;
 }
 
 /* Updater parked, nobody holding: where every test begins. */
@@ -345,7 +389,84 @@ static inline void start_parked(const char *interval, const char *window, const 
 	must_set("interval_ms", interval);
 }
 
+/* The module, for programs that load it themselves */
+
+#define MODULE "/lib/parkclock.ko"
+
+/* 0 or the errno, negated */
+static inline int load(const char *params)
+{
+	int fd = open(MODULE, O_RDONLY | O_CLOEXEC), err = 0;
+
+	if (fd < 0)
+		die("open " MODULE);
+	if (syscall(SYS_finit_module, fd, params, 0))
+		err = -errno;
+	close(fd);
+	return err;
+}
+
+static inline int unload(void)
+{
+	return syscall(SYS_delete_module, "parkclock", O_NONBLOCK) ? -errno : 0;
+}
+
+static inline bool exists(const char *path)
+{
+	struct stat st;
+
+	return !lstat(path, &st);
+}
+
+static inline bool mentions(const char *path, const char *word)
+{
+	FILE *f = fopen(path, "r");
+	char line[512];
+	bool found = false;
+
+	if (!f)
+		die(path);
+	while (!found && fgets(line, sizeof(line), f))
+		found = strstr(line, word);
+	fclose(f);
+	return found;
+}
+
+/* Where something of the module is still found after it was unloaded, or "" */
+static inline const char *what_is_left(void)
+{
+	static const char * const paths[] = {
+		PARKCLOCK_DEVICE, "/sys/module/parkclock", "/sys/class/misc/parkclock",
+		TRACING "events/parkclock", NULL
+	};
+
+	for (int i = 0; paths[i]; i++)
+		if (exists(paths[i]))
+			return paths[i];
+	if (mentions("/proc/misc", "parkclock"))
+		return "/proc/misc";
+	if (mentions("/proc/modules", "parkclock"))
+		return "/proc/modules";
+	if (mentions("/proc/kallsyms", "[parkclock]"))
+		return "/proc/kallsyms";
+	return "";
+}
+
 /* The kernel's trace */
+
+#define TIMER_EVENT	"timer/hrtimer_expire_entry"
+#define TIMER_FUNCTION	"parkclock_updater_tick"
+
+static inline bool has_trace(void)
+{
+	return exists(TRACING "events/" TIMER_EVENT);
+}
+
+/* As SKIP(): @statement leaves the test. */
+#define NEEDS_TRACE(statement) do { \
+	if (!has_trace()) \
+		SKIP(statement, "needs a kernel with trace events"); \
+} while (0)
 
 static inline void trace_write(const char *file, const char *text)
 {
@@ -360,11 +481,13 @@ static inline void trace_write(const char *file, const char *text)
 	}
 }
 
-/* Starts with an empty trace; filter may be NULL. */
+/* Starts with an empty trace; filter may be NULL. Nothing happens where there is none. */
 static inline void trace_start(const char *event, const char *filter)
 {
 	char file[128];
 
+	if (!has_trace())
+		return;
 	trace_write("tracing_on", "1");
 	trace_write("trace", "");
 	if (filter) {
@@ -379,6 +502,8 @@ static inline void trace_stop(const char *event)
 {
 	char file[128];
 
+	if (!has_trace())
+		return;
 	snprintf(file, sizeof(file), "events/%s/enable", event);
 	trace_write(file, "0");
 	snprintf(file, sizeof(file), "events/%s/filter", event);
@@ -406,9 +531,6 @@ static inline int trace_count(const char *word, const char *mark)
 	fclose(f);
 	return n;
 }
-
-#define TIMER_EVENT	"timer/hrtimer_expire_entry"
-#define TIMER_FUNCTION	"parkclock_updater_tick"
 
 /* Filter for the timer events that are about our timer and no other. */
 static inline void our_timer(char *filter, size_t size)

@@ -201,7 +201,7 @@ TEST_F(hold, mapping_keeps_it)
 	hold(c.fd);
 	close(c.fd);
 	EXPECT_EQ(1, references(self));
-	EXPECT_EQ(ALL_READERS, readers_with_time(c.map));
+	EXPECT_EQ(readers_held(), readers_with_time(c.map));
 	munmap(c.map, PARKCLOCK_PAGE_SIZE);
 	EXPECT_EQ(1, references(self));
 	munmap((char *)c.map + PARKCLOCK_PAGE_SIZE, PARKCLOCK_PAGE_SIZE);
@@ -246,9 +246,11 @@ TEST_F(hold, many_descriptors)
 
 TEST_F(hold, summed_over_cpus)
 {
-	int cpus = sysconf(_SC_NPROCESSORS_ONLN), fd = open_device();
+	int cpus = cpus_online(), fd;
 
-	ASSERT_GE(cpus, 2);
+	if (cpus < 2)
+		SKIP(return, "needs two CPUs");
+	fd = open_device();
 	must_set("interval_ms", "20");
 	for (int round = 0; round < 100; round++) {
 		pin(round % cpus);
@@ -275,17 +277,20 @@ TEST_F(hold, summed_over_cpus)
 	close(fd);
 }
 
-/* One reference is handed round: at no moment may the sum miss it. */
+/*
+ * One reference is handed round: at no moment may the sum miss it. With one CPU
+ * it is the mover's preemption that makes the moments.
+ */
 static atomic_bool stop;
 
 static void *mover(void *arg)
 {
-	int fd[2] = { open_device(), open_device() };
+	int fd[2] = { open_device(), open_device() }, cpus = cpus_online();
 
 	hold(fd[0]);
 	atomic_store((atomic_bool *)arg, true);
 	for (unsigned int i = 0; !stop; i++) {
-		pin(i & 1);
+		pin(i % cpus);
 		hold(fd[1]);
 		release(fd[0]);
 		hold(fd[0]);

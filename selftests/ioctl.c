@@ -152,7 +152,8 @@ TEST_F(ioctl, bad_clock_ids)
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
 		EXPECT_TRUE(slow_read_is_right(self->c.fd, good[i]));
-		EXPECT_NE(PARKCLOCK_EXPIRED, parkclock_page_read(self->c.map, good[i]));
+		EXPECT_EQ(counter_usable(), parkclock_page_read(self->c.map, good[i]) !=
+			  PARKCLOCK_EXPIRED);
 	}
 }
 
@@ -370,11 +371,18 @@ TEST_F(ioctl, query_tells)
 	EXPECT_EQ(6000000000ULL, q.window_ns);
 	EXPECT_EQ(200000000ULL, q.slack_ns);
 	EXPECT_EQ(PARKCLOCK_PARKED, q.state);
-	EXPECT_EQ(0, q.flags & ~PARKCLOCK_COUNTER_UNUSABLE);
+	EXPECT_EQ(counter_usable() ? 0 : PARKCLOCK_COUNTER_UNUSABLE, q.flags);
 	EXPECT_NE(0, q.counter_hz);
 	EXPECT_EQ(0, q.holds | q.references);
 	for (size_t i = 0; i < ARRAY_SIZE(q.reserved); i++)
 		EXPECT_EQ(0, q.reserved[i]);
+	must_set("interval_ms", "20000");
+	hold(self->c.fd);
+	q = query(self->c.fd);
+	if (!counter_usable()) {
+		EXPECT_EQ(0, q.window_left_ns | q.error_ns | q.rate);
+		return;
+	}
 	for (int i = 0; i < 10; i++) {
 		uint64_t before = tsc();
 
@@ -382,9 +390,6 @@ TEST_F(ioctl, query_tells)
 		EXPECT_LE(before, q.cycles);
 		EXPECT_LE(q.cycles, tsc());
 	}
-	must_set("interval_ms", "20000");
-	hold(self->c.fd);
-	q = query(self->c.fd);
 	EXPECT_GT(q.window_left_ns, 0);
 	EXPECT_LE(q.window_left_ns, q.window_ns);
 	/* The rate is that of the counter, within 1 %. */

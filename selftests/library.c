@@ -203,6 +203,7 @@ TEST_F(library, held_reads)
 {
 	uint64_t before;
 
+	NEEDS_COUNTER(return);
 	must_set("interval_ms", LONG_INTERVAL);
 	ASSERT_EQ(0, parkclock_hold(self->pc));
 	before = slow_reads(self->pc);
@@ -290,7 +291,7 @@ TEST_F(library, references)
 	ASSERT_EQ(0, parkclock_query(self->pc, &q));
 	EXPECT_EQ(NOT_TOUCHED, errno);
 	EXPECT_EQ(2, q.holds);
-	EXPECT_EQ(PARKCLOCK_ACTIVE, q.state);
+	EXPECT_EQ(state_held(), q.state);
 	EXPECT_EQ(0, parkclock_release(self->pc));
 	EXPECT_EQ(0, parkclock_release(self->pc));
 	EXPECT_EQ(-1, parkclock_release(self->pc));
@@ -311,7 +312,7 @@ static int without_tsc(void)
 	pc = parkclock_open(NULL);
 	if (!pc || parkclock_map(pc))
 		return 2;
-	if (parkclock_hold(pc) || !query(parkclock_fd(pc)).window_left_ns)
+	if (parkclock_hold(pc) || counter_usable() != !!query(parkclock_fd(pc)).window_left_ns)
 		return 3;
 	errno = 0;
 	if (!parkclock_page_now_bound(pc, CLOCK_MONOTONIC, &r) || errno != EPERM)
@@ -359,7 +360,8 @@ TEST_F(library, disabled)
 	EXPECT_EQ(EAGAIN, errno);
 	EXPECT_TRUE(right(self->pc, parkclock_now_bound));
 	must_set("enabled", "Y");
-	EXPECT_TRUE(right(self->pc, parkclock_page_now_bound));
+	EXPECT_TRUE(right(self->pc, counter_usable() ? parkclock_page_now_bound :
+							parkclock_now_bound));
 	EXPECT_EQ(0, parkclock_release(self->pc));
 }
 

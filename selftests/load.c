@@ -12,61 +12,7 @@
  * if the timer outlives the code.
  */
 #include "common.h"
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include "kselftest_harness.h"
-
-#define MODULE "/lib/parkclock.ko"
-
-/* 0 or the errno, negated */
-static int load(const char *params)
-{
-	int fd = open(MODULE, O_RDONLY | O_CLOEXEC), err = 0;
-
-	if (fd < 0)
-		die("open " MODULE);
-	if (syscall(SYS_finit_module, fd, params, 0))
-		err = -errno;
-	close(fd);
-	return err;
-}
-
-static int unload(void)
-{
-	return syscall(SYS_delete_module, "parkclock", O_NONBLOCK) ? -errno : 0;
-}
-
-static bool exists(const char *path)
-{
-	struct stat st;
-
-	return !lstat(path, &st);
-}
-
-static bool mentions(const char *path, const char *word)
-{
-	FILE *f = fopen(path, "r");
-	char line[512];
-	bool found = false;
-
-	if (!f)
-		die(path);
-	while (!found && fgets(line, sizeof(line), f))
-		found = strstr(line, word);
-	fclose(f);
-	return found;
-}
-
-static void expect_nothing_left(struct __test_metadata *_metadata)
-{
-	EXPECT_FALSE(exists(PARKCLOCK_DEVICE));
-	EXPECT_FALSE(exists("/sys/module/parkclock"));
-	EXPECT_FALSE(exists("/sys/class/misc/parkclock"));
-	EXPECT_FALSE(exists(TRACING "events/parkclock"));
-	EXPECT_FALSE(mentions("/proc/misc", "parkclock"));
-	EXPECT_FALSE(mentions("/proc/modules", "parkclock"));
-	EXPECT_FALSE(mentions("/proc/kallsyms", "[parkclock]"));
-}
 
 FIXTURE(load) {
 };
@@ -91,7 +37,7 @@ TEST_F_TIMEOUT(load, fifty_times, 200)
 
 		ASSERT_EQ(0, load(""));
 		ASSERT_EQ(-EEXIST, load(""));
-		ASSERT_TRUE(exists(TRACING "events/parkclock/parkclock_wake"));
+		ASSERT_EQ(has_trace(), exists(TRACING "events/parkclock/parkclock_wake"));
 		c = open_clock();
 		ASSERT_EQ(0, query(c.fd).wakes | query(c.fd).parks | query(c.fd).expirations |
 			     query(c.fd).slow_reads);
@@ -99,10 +45,10 @@ TEST_F_TIMEOUT(load, fifty_times, 200)
 		ASSERT_EQ(0, readers_with_time(c.map));
 		/* Unload must find the timer armed. */
 		hold(c.fd);
-		ASSERT_EQ(ALL_READERS, readers_with_time(c.map));
+		ASSERT_EQ(readers_held(), readers_with_time(c.map));
 		close_clock(&c);
 		ASSERT_EQ(0, unload());
-		expect_nothing_left(_metadata);
+		EXPECT_STREQ("", what_is_left());
 	}
 }
 
@@ -110,6 +56,8 @@ TEST_F(load, no_timer_left)
 {
 	char filter[64];
 
+	NEEDS_TRACE(return);
+	NEEDS_COUNTER(return);
 	ASSERT_EQ(0, load("interval_ms=1"));
 	our_timer(filter, sizeof(filter));
 	trace_start(TIMER_EVENT, filter);
@@ -142,7 +90,7 @@ TEST_F(load, descriptor_keeps_it)
 	EXPECT_EQ(1, query(fd).references);
 	close(fd);
 	EXPECT_EQ(0, unload());
-	expect_nothing_left(_metadata);
+	EXPECT_STREQ("", what_is_left());
 }
 
 TEST_F(load, mapping_keeps_it)
@@ -159,7 +107,7 @@ TEST_F(load, mapping_keeps_it)
 		EXPECT_EQ(-EWOULDBLOCK, unload());
 		EXPECT_EQ(1, parkclock_usable(c.map));
 		EXPECT_EQ(0, memcmp(&before, c.map, sizeof(before)));
-		EXPECT_EQ(ALL_READERS, readers_with_time(c.map));
+		EXPECT_EQ(readers_held(), readers_with_time(c.map));
 	}
 	/* Either page alone keeps it as well. */
 	ASSERT_EQ(0, munmap(c.map, PARKCLOCK_PAGE_SIZE));
@@ -167,7 +115,7 @@ TEST_F(load, mapping_keeps_it)
 	EXPECT_EQ(PARKCLOCK_TIMEBASE_MAGIC, __parkclock_timebase(c.map)->magic);
 	ASSERT_EQ(0, munmap((char *)c.map + PARKCLOCK_PAGE_SIZE, PARKCLOCK_PAGE_SIZE));
 	EXPECT_EQ(0, unload());
-	expect_nothing_left(_metadata);
+	EXPECT_STREQ("", what_is_left());
 }
 
 TEST_F(load, parameters)
@@ -210,7 +158,7 @@ TEST_F(load, bad_parameters)
 		EXPECT_EQ(-EINVAL, load(bad[i])) {
 			TH_LOG("%s", bad[i]);
 		}
-		expect_nothing_left(_metadata);
+		EXPECT_STREQ("", what_is_left());
 	}
 	EXPECT_EQ(0, load("interval_ms=60000 window_intervals=2 slack_percent=50"));
 }
@@ -261,7 +209,7 @@ TEST_F_TIMEOUT(load, raced_by_open, 200)
 	}
 	stop = true;
 	pthread_join(thread, NULL);
-	expect_nothing_left(_metadata);
+	EXPECT_STREQ("", what_is_left());
 	EXPECT_GT(opened, 0);
 	TH_LOG("%u unloads, %u refused, device opened %u times", unloads, refusals, opened);
 }

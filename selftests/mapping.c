@@ -258,7 +258,7 @@ TEST_F(mapping, mremap_moves)
 	ASSERT_EQ(to, map);
 	self->c.map = map;
 	EXPECT_EQ(1, parkclock_usable(map));
-	EXPECT_EQ(ALL_READERS, readers_with_time(map));
+	EXPECT_EQ(readers_held(), readers_with_time(map));
 	EXPECT_EQ(-1, mprotect(map, PARKCLOCK_MAP_SIZE, PROT_READ | PROT_WRITE));
 }
 
@@ -269,7 +269,7 @@ TEST_F(mapping, outlives_descriptor)
 	hold(self->c.fd);
 	close(c.fd);
 	EXPECT_EQ(1, parkclock_usable(c.map));
-	EXPECT_EQ(ALL_READERS, readers_with_time(c.map));
+	EXPECT_EQ(readers_held(), readers_with_time(c.map));
 	munmap(c.map, PARKCLOCK_MAP_SIZE);
 }
 
@@ -307,10 +307,10 @@ TEST_F(mapping, readable_in_children)
 
 		pid = fork();
 		if (!pid)
-			_exit(readers_with_time(self->c.map) != ALL_READERS);
+			_exit(readers_with_time(self->c.map) != readers_held());
 		if (waitpid(pid, &status, 0) != pid || status)
 			_exit(2);
-		_exit(n != ALL_READERS);
+		_exit(n != readers_held());
 	}
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
@@ -338,7 +338,7 @@ TEST_F(mapping, mappable_by_receiver)
 			_exit(1);
 		if (map_error(fd, PARKCLOCK_MAP_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0) == 0)
 			_exit(2);
-		_exit(parkclock_usable(map) && readers_with_time(map) == ALL_READERS ? 0 : 3);
+		_exit(parkclock_usable(map) && readers_with_time(map) == readers_held() ? 0 : 3);
 	}
 	send_fd(sock[0], self->c.fd);
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));

@@ -6,6 +6,8 @@
  * Checked: threads on all CPUs share the largest reading so far. Each loads it,
  * then reads the clock, and must not get less. The interval is 1 ms and nobody
  * holds on for long, so that the updater parks, expires and wakes all the time.
+ * One CPU gets two threads. Where the page never has a time, READ is measured
+ * against itself, with fewer readings, for they are slow.
  *
  * Fails if a segment begins below the one that others still read, if a reader
  * mixes two segments, if a wake steps below what the expired page has shown, or
@@ -16,6 +18,7 @@
 #include "kselftest_harness.h"
 
 #define MIN_READS	10000000ULL
+#define MIN_SLOW_READS	1000000ULL
 #define MAX_THREADS	64
 
 /* Nobody steps REALTIME here, so it may not go back either. */
@@ -80,18 +83,23 @@ static void *reader(void *arg)
 FIXTURE(monotonic) {
 	struct pclock c;
 	struct reader *readers;
-	int cpus;
+	int threads;
+	bool usable;
+	unsigned long long min_reads;
 };
 
 FIXTURE_SETUP(monotonic)
 {
 	start_parked("1", "4", "5");
 	self->c = open_clock();
-	self->cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	if (self->cpus > MAX_THREADS)
-		self->cpus = MAX_THREADS;
-	ASSERT_GE(self->cpus, 2);
-	self->readers = calloc(self->cpus, sizeof(*self->readers));
+	self->threads = cpus_online();
+	if (self->threads > MAX_THREADS)
+		self->threads = MAX_THREADS;
+	if (self->threads < 2)
+		self->threads = 2;
+	self->usable = counter_usable();
+	self->min_reads = self->usable ? MIN_READS : MIN_SLOW_READS;
+	self->readers = calloc(self->threads, sizeof(*self->readers));
 	ASSERT_NE(NULL, self->readers);
 	for (size_t k = 0; k < ARRAY_SIZE(ids); k++)
 		latest[k] = 0;
@@ -111,8 +119,8 @@ FIXTURE_TEARDOWN(monotonic)
 
 static void start_readers(FIXTURE_DATA(monotonic) *self)
 {
-	for (int i = 0; i < self->cpus; i++) {
-		self->readers[i].cpu = i;
+	for (int i = 0; i < self->threads; i++) {
+		self->readers[i].cpu = i % cpus_online();
 		if (pthread_create(&self->readers[i].thread, NULL, reader, &self->readers[i]))
 			die("pthread_create");
 	}
@@ -122,7 +130,7 @@ static unsigned long long reads(FIXTURE_DATA(monotonic) *self)
 {
 	unsigned long long n = 0;
 
-	for (int i = 0; i < self->cpus; i++)
+	for (int i = 0; i < self->threads; i++)
 		n += self->readers[i].reads;
 	return n;
 }
@@ -132,7 +140,7 @@ static void join_readers(struct __test_metadata *_metadata, FIXTURE_DATA(monoton
 	unsigned long long slow = 0, n = reads(self);
 
 	stop = true;
-	for (int i = 0; i < self->cpus; i++) {
+	for (int i = 0; i < self->threads; i++) {
 		struct reader *r = &self->readers[i];
 
 		pthread_join(r->thread, NULL);
@@ -146,7 +154,7 @@ static void join_readers(struct __test_metadata *_metadata, FIXTURE_DATA(monoton
 	TH_LOG("%llu reads, %llu of them by READ", n, slow);
 }
 
-TEST_F_TIMEOUT(monotonic, across_cpus_parks_and_wakes, 400)
+TEST_F_TIMEOUT(monotonic, across_cpus_parks_and_wakes, 600)
 {
 	struct parkclock_query start = query(self->c.fd), end;
 	uint64_t seed = 1;
@@ -161,10 +169,13 @@ TEST_F_TIMEOUT(monotonic, across_cpus_parks_and_wakes, 400)
 		mix = false;
 		sleep_us(rnd(&seed) % 40000);
 		end = query(self->c.fd);
-	} while (!stop && (reads(self) < MIN_READS || end.parks - start.parks < 100));
+	} while (!stop && (reads(self) < self->min_reads ||
+			   (self->usable && end.parks - start.parks < 100)));
 	join_readers(_metadata, self);
-	EXPECT_GE(end.parks, start.parks + 100);
-	EXPECT_GE(end.refreshes, start.refreshes + 100);
+	if (self->usable) {
+		EXPECT_GE(end.parks, start.parks + 100);
+		EXPECT_GE(end.refreshes, start.refreshes + 100);
+	}
 	EXPECT_GE(end.slow_reads, start.slow_reads + 100);
 	TH_LOG("%llu parks, %llu refreshes", (unsigned long long)(end.parks - start.parks),
 	       (unsigned long long)(end.refreshes - start.refreshes));
@@ -174,7 +185,7 @@ TEST_F_TIMEOUT(monotonic, across_cpus_parks_and_wakes, 400)
  * The hard case is a host that slows down: the new segment would lie below the
  * old one, which other CPUs read up to the last instant.
  */
-TEST_F_TIMEOUT(monotonic, across_rate_changes, 400)
+TEST_F_TIMEOUT(monotonic, across_rate_changes, 600)
 {
 	struct parkclock_query start = query(self->c.fd), end;
 	unsigned int changes = 0;
@@ -193,18 +204,18 @@ TEST_F_TIMEOUT(monotonic, across_rate_changes, 400)
 		if (changes % 4 == 0)
 			release(self->c.fd);
 		end = query(self->c.fd);
-	} while (!stop && (reads(self) < MIN_READS / 4 || changes < 1000));
+	} while (!stop && (reads(self) < self->min_reads / 4 || changes < 1000));
 	join_readers(_metadata, self);
-	EXPECT_GT(end.refreshes, start.refreshes + 100);
+	EXPECT_TRUE(!self->usable || end.refreshes > start.refreshes + 100);
 }
 
-TEST_F_TIMEOUT(monotonic, page_and_read_by_turns, 240)
+TEST_F_TIMEOUT(monotonic, page_and_read_by_turns, 300)
 {
 	uint64_t seed = 3;
 	unsigned int by_page = 0, by_read = 0, stopped = 0;
 	long long last[ARRAY_SIZE(ids)] = { 0 };
 
-	for (int i = 0; i < 100000 || by_page < 10000; i++) {
+	for (int i = 0; i < 100000 || (self->usable && by_page < 10000); i++) {
 		int k = rnd(&seed) % ARRAY_SIZE(ids);
 		long long got = PARKCLOCK_EXPIRED;
 		const char *how = "page";

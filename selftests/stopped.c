@@ -38,7 +38,7 @@ TEST_F(stopped, invalid_at_once)
 		struct parkclock_query q;
 
 		hold(self->c.fd);
-		ASSERT_EQ(ALL_READERS, readers_with_time(self->c.map));
+		ASSERT_EQ(readers_held(), readers_with_time(self->c.map));
 		must_set("enabled", "N");
 		ASSERT_EQ(0, readers_with_time(self->c.map));
 		q = query(self->c.fd);
@@ -46,8 +46,8 @@ TEST_F(stopped, invalid_at_once)
 		ASSERT_EQ(0, q.window_left_ns);
 		ASSERT_EQ(1, q.references);
 		must_set("enabled", "Y");
-		ASSERT_EQ(ALL_READERS, readers_with_time(self->c.map));
-		ASSERT_EQ(PARKCLOCK_ACTIVE, query(self->c.fd).state);
+		ASSERT_EQ(readers_held(), readers_with_time(self->c.map));
+		ASSERT_EQ(state_held(), query(self->c.fd).state);
 		release(self->c.fd);
 	}
 }
@@ -57,12 +57,15 @@ TEST_F(stopped, stays_stopped)
 	struct parkclock_query before, after;
 	char filter[64];
 
+	NEEDS_TRACE(return);
 	our_timer(filter, sizeof(filter));
 	hold(self->c.fd);
 	trace_start(TIMER_EVENT, filter);
-	for (int i = 0; i < PATIENCE_MS && !trace_count("hrtimer_expire_entry", NULL); i++)
-		sleep_ms(1);
-	ASSERT_GE(trace_count("hrtimer_expire_entry", NULL), 1);
+	if (counter_usable()) {
+		for (int i = 0; i < PATIENCE_MS && !trace_count("hrtimer_expire_entry", NULL); i++)
+			sleep_ms(1);
+		ASSERT_GE(trace_count("hrtimer_expire_entry", NULL), 1);
+	}
 	must_set("enabled", "N");
 	trace_write("trace", "");
 	before = query(self->c.fd);
@@ -97,11 +100,11 @@ TEST_F(stopped, start_with_references)
 	EXPECT_EQ(1, before.references);
 	EXPECT_EQ(0, readers_with_time(self->c.map));
 	must_set("enabled", "Y");
-	EXPECT_EQ(ALL_READERS, readers_with_time(self->c.map));
+	EXPECT_EQ(readers_held(), readers_with_time(self->c.map));
 	after = query(self->c.fd);
-	EXPECT_EQ(PARKCLOCK_ACTIVE, after.state);
-	EXPECT_EQ(before.wakes + 1, after.wakes);
-	EXPECT_LT(before.refreshes, after.refreshes);
+	EXPECT_EQ(state_held(), after.state);
+	EXPECT_EQ(before.wakes + counter_usable(), after.wakes);
+	EXPECT_EQ(counter_usable(), before.refreshes < after.refreshes);
 	EXPECT_EQ(1, after.references);
 	for (int k = 0; k < PARKCLOCK_CLOCKS; k++)
 		EXPECT_TRUE(slow_read_is_right(self->c.fd, clock_ids[k]));
@@ -111,6 +114,7 @@ TEST_F(stopped, started_updater_goes_on)
 {
 	struct parkclock_query start, now;
 
+	NEEDS_COUNTER(return);
 	must_set("enabled", "N");
 	hold(self->c.fd);
 	must_set("enabled", "Y");
@@ -153,10 +157,10 @@ TEST_F(stopped, twice_is_once)
 	once = query(self->c.fd);
 	must_set("enabled", "Y");
 	twice = query(self->c.fd);
-	EXPECT_EQ(PARKCLOCK_ACTIVE, twice.state);
+	EXPECT_EQ(state_held(), twice.state);
 	EXPECT_EQ(once.wakes, twice.wakes);
 	EXPECT_EQ(once.generation, twice.generation);
-	EXPECT_EQ(ALL_READERS, readers_with_time(self->c.map));
+	EXPECT_EQ(readers_held(), readers_with_time(self->c.map));
 	must_set("enabled", "N");
 	once = query(self->c.fd);
 	must_set("enabled", "N");
@@ -249,7 +253,7 @@ TEST_F_TIMEOUT(stopped, toggled_under_load, 240)
 	EXPECT_TRUE(wait_state(self->c.fd, PARKCLOCK_PARKED));
 	must_set("interval_ms", "20000");
 	hold(self->c.fd);
-	EXPECT_EQ(ALL_READERS, readers_with_time(self->c.map));
+	EXPECT_EQ(readers_held(), readers_with_time(self->c.map));
 	EXPECT_EQ(1, query(self->c.fd).references);
 }
 

@@ -1,0 +1,489 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Every allocation fails once. This program is run without the module loaded, and
+ * loads it.
+ *
+ * Checked, by making the first, second, third... allocation of a system call fail
+ * until there is none left that could: open, mmap, munmap, a page fault, each
+ * ioctl, close, fork, unload, and load from where our part of it begins. What fails
+ * says ENOMEM (an ioctl whose argument cannot be reached: EFAULT; fork: EAGAIN,
+ * too), has changed no reference, state or counter, and works when it is tried
+ * again; a page fault is tried again by the kernel; and HOLD, RELEASE, close and
+ * unload do not fail at all.
+ *
+ * Fails if a result is not looked at, if an error path forgets what came before
+ * it, or does too much; leaks show after the last program, in kmemleak.
+ */
+#include "common.h"
+#include <sys/rseq.h>
+#include "kselftest_harness.h"
+
+#define FAIL_NTH	"/proc/thread-self/fail-nth"
+#define FAULTS		"/sys/kernel/debug/"
+#define ENOUGH		100000	/* far more than any system call allocates */
+
+/* With no other mapping near, all levels of the page table are new. */
+#define FAR_AWAY	((void *)(1UL << 44))
+
+static bool kernel_has_faults(void)
+{
+	return exists(FAIL_NTH) && exists(FAULTS "failslab") && exists(FAULTS "fail_page_alloc");
+}
+
+#define NEEDS_FAULTS(statement) do { \
+	if (!kernel_has_faults()) \
+		SKIP(statement, "needs a kernel that can make allocations fail"); \
+} while (0)
+
+/* Also allocations that may wait, and of single pages; and not a word about it. */
+static void configure_faults(void)
+{
+	static const struct {
+		const char *file, *value;
+	} settings[] = {
+		{ FAULTS "failslab/ignore-gfp-wait", "N" },
+		{ FAULTS "failslab/verbose", "0" },
+		{ FAULTS "fail_page_alloc/ignore-gfp-wait", "N" },
+		{ FAULTS "fail_page_alloc/ignore-gfp-highmem", "N" },
+		{ FAULTS "fail_page_alloc/min-order", "0" },
+		{ FAULTS "fail_page_alloc/verbose", "0" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
+		int err = write_file(settings[i].file, settings[i].value);
+
+		if (err) {
+			errno = -err;
+			die(settings[i].file);
+		}
+	}
+}
+
+/* By a test that was killed. */
+static void unload_if_loaded(void)
+{
+	if (exists("/sys/module/parkclock") && unload())
+		die("unload");
+}
+
+/* Of this thread; a child has none. */
+static int fail_nth = -1;
+
+/*
+ * What the kernel is given to read and write while allocations fail. Shared memory
+ * is not copied after a fork, for which there may be no page.
+ */
+static char *text;
+
+#define TEXT_SIZE	16
+
+static void open_fail_nth(void)
+{
+	fail_nth = open(FAIL_NTH, O_RDWR | O_CLOEXEC);
+	text = mmap(NULL, TEXT_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (fail_nth < 0 || text == MAP_FAILED)
+		die(FAIL_NTH);
+}
+
+/* The nth allocation from here on fails. */
+static void arm(int nth)
+{
+	int n;
+
+	if (fail_nth < 0)
+		open_fail_nth();
+	n = snprintf(text, TEXT_SIZE, "%d", nth);
+	if (pwrite(fail_nth, text, n, 0) != n)
+		die(FAIL_NTH);
+}
+
+/* No more. Returns how many allocations there would have been left: 0 if it failed. */
+static int disarm(void)
+{
+	ssize_t n = pread(fail_nth, text, TEXT_SIZE - 1, 0);
+
+	if (n <= 0 || pwrite(fail_nth, "0", 1, 0) != 1)
+		die(FAIL_NTH);
+	text[n] = '\0';
+	return atoi(text);
+}
+
+/*
+ * The kernel kills a thread if it cannot write where the C library wants to be told
+ * of the CPU, which after a fork needs a page.
+ */
+static void leave_rseq(void)
+{
+	char *area = (char *)__builtin_thread_pointer() + __rseq_offset;
+
+	if (__rseq_size && syscall(SYS_rseq, area, 32, RSEQ_FLAG_UNREGISTER, RSEQ_SIG))
+		die("rseq");
+}
+
+FIXTURE(faults) {
+	struct pclock c;	/* watches */
+	struct pclock other;	/* what is done is done to this one */
+	void *page;
+	pid_t child;
+};
+
+FIXTURE_SETUP(faults)
+{
+	settle();
+	if (!kernel_has_faults())
+		return;
+	configure_faults();
+	unload_if_loaded();
+	ASSERT_EQ(0, load("interval_ms=60000"));
+	self->c = open_clock();
+}
+
+FIXTURE_TEARDOWN(faults)
+{
+	if (!kernel_has_faults())
+		return;
+	close_clock(&self->c);
+	EXPECT_EQ(0, unload());
+	EXPECT_STREQ("", what_is_left());
+}
+
+/*
+ * What is made to fail: @prepare comes before and @undo after it, undisturbed; all
+ * return 0 or an errno. @errs are the errnos that it may fail with, if any. What
+ * it allocates before the @first is not made to fail.
+ */
+struct operation {
+	int (*prepare)(FIXTURE_DATA(faults) *self);
+	int (*run)(FIXTURE_DATA(faults) *self);
+	int (*undo)(FIXTURE_DATA(faults) *self);
+	int errs[2];
+	int first;
+};
+
+/* Returns how many allocations were made to fail. */
+static int fail_each(struct __test_metadata *_metadata, FIXTURE_DATA(faults) *self,
+		     const struct operation *op)
+{
+	const int first = op->first ? op->first : 1;
+
+	for (int n = first;; n++) {
+		struct parkclock_query before, after;
+		int err, left;
+
+		ASSERT_EQ(0, op->prepare ? op->prepare(self) : 0);
+		before = query(self->c.fd);
+		arm(n);
+		err = op->run(self);
+		left = disarm();
+		if (err) {
+			ASSERT_EQ(0, left) {
+				TH_LOG("errno %d, though nothing failed", err);
+			}
+			ASSERT_TRUE(err == op->errs[0] || err == op->errs[1]) {
+				TH_LOG("allocation %d: errno %d", n, err);
+			}
+			after = query(self->c.fd);
+			ASSERT_EQ(before.state, after.state);
+			ASSERT_EQ(before.references, after.references);
+			ASSERT_EQ(before.wakes, after.wakes);
+			ASSERT_EQ(before.refreshes, after.refreshes);
+			ASSERT_EQ(before.slow_reads, after.slow_reads);
+			ASSERT_EQ(0, op->run(self)) {
+				TH_LOG("allocation %d: fails for good", n);
+			}
+		}
+		ASSERT_EQ(0, op->undo(self));
+		ASSERT_EQ(0, query(self->c.fd).references);
+		if (left)
+			return n - first;
+	}
+}
+
+static int do_open(FIXTURE_DATA(faults) *self)
+{
+	self->other.fd = open(PARKCLOCK_DEVICE, O_RDONLY | O_CLOEXEC);
+	return self->other.fd < 0 ? errno : 0;
+}
+
+static int do_close(FIXTURE_DATA(faults) *self)
+{
+	return close(self->other.fd) ? errno : 0;
+}
+
+static int map_far_away(FIXTURE_DATA(faults) *self)
+{
+	self->other.map = mmap(FAR_AWAY, PARKCLOCK_MAP_SIZE, PROT_READ,
+			       MAP_SHARED | MAP_FIXED_NOREPLACE, self->c.fd, 0);
+	return self->other.map == MAP_FAILED ? errno : 0;
+}
+
+static int unmap(FIXTURE_DATA(faults) *self)
+{
+	return munmap(self->other.map, PARKCLOCK_MAP_SIZE) ? errno : 0;
+}
+
+static int touch(FIXTURE_DATA(faults) *self)
+{
+	return parkclock_usable(self->other.map) ? 0 : EIO;
+}
+
+/* One that was never touched. */
+static int fresh_page(FIXTURE_DATA(faults) *self)
+{
+	self->page = mmap(FAR_AWAY, PARKCLOCK_PAGE_SIZE, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	return self->page == MAP_FAILED ? errno : 0;
+}
+
+static int drop_page(FIXTURE_DATA(faults) *self)
+{
+	return munmap(self->page, PARKCLOCK_PAGE_SIZE) ? errno : 0;
+}
+
+static int do_query(FIXTURE_DATA(faults) *self)
+{
+	return ioctl(self->c.fd, PARKCLOCK_IOC_QUERY, self->page) ? errno : 0;
+}
+
+/* All zero is a good argument: it asks for CLOCK_REALTIME. */
+static int do_read(FIXTURE_DATA(faults) *self)
+{
+	return ioctl(self->c.fd, PARKCLOCK_IOC_READ, self->page) ? errno : 0;
+}
+
+static int do_hold(FIXTURE_DATA(faults) *self)
+{
+	return ioctl(self->c.fd, PARKCLOCK_IOC_HOLD, 0) ? errno : 0;
+}
+
+static int do_release(FIXTURE_DATA(faults) *self)
+{
+	return ioctl(self->c.fd, PARKCLOCK_IOC_RELEASE, 0) ? errno : 0;
+}
+
+static int open_and_hold(FIXTURE_DATA(faults) *self)
+{
+	int err = do_open(self);
+
+	if (!err)
+		hold(self->other.fd);
+	return err;
+}
+
+static int nothing(FIXTURE_DATA(faults) *self __attribute__((__unused__)))
+{
+	return 0;
+}
+
+static int map_and_touch(FIXTURE_DATA(faults) *self)
+{
+	self->other = open_clock();
+	return touch(self);
+}
+
+static int do_fork(FIXTURE_DATA(faults) *self)
+{
+	self->child = fork();
+	if (!self->child)
+		_exit(touch(self));
+	return self->child < 0 ? errno : 0;
+}
+
+/* A copy of the mapping that a fork has left would keep the reference. */
+static int reap(FIXTURE_DATA(faults) *self)
+{
+	int status;
+
+	if (waitpid(self->child, &status, 0) != self->child)
+		die("waitpid");
+	hold(self->other.fd);
+	close_clock(&self->other);
+	return status || query(self->c.fd).references ? EBUSY : 0;
+}
+
+TEST_F_TIMEOUT(faults, open, 120)
+{
+	const struct operation op = { .run = do_open, .undo = do_close, .errs = { ENOMEM } };
+
+	NEEDS_FAULTS(return);
+	/* Our own two are among them. */
+	EXPECT_GE(fail_each(_metadata, self, &op), 2);
+}
+
+TEST_F_TIMEOUT(faults, mmap, 120)
+{
+	const struct operation op = { .run = map_far_away, .undo = unmap, .errs = { ENOMEM } };
+
+	NEEDS_FAULTS(return);
+	EXPECT_GE(fail_each(_metadata, self, &op), 1);
+}
+
+TEST_F_TIMEOUT(faults, munmap, 120)
+{
+	const struct operation op = {
+		.prepare = map_far_away, .run = unmap, .undo = nothing, .errs = { ENOMEM }
+	};
+
+	NEEDS_FAULTS(return);
+	EXPECT_GE(fail_each(_metadata, self, &op), 1);
+}
+
+TEST_F_TIMEOUT(faults, page_fault, 120)
+{
+	const struct operation op = { .prepare = map_far_away, .run = touch, .undo = unmap };
+
+	NEEDS_FAULTS(return);
+	EXPECT_GE(fail_each(_metadata, self, &op), 1);
+}
+
+TEST_F_TIMEOUT(faults, query, 120)
+{
+	const struct operation op = {
+		.prepare = fresh_page, .run = do_query, .undo = drop_page, .errs = { EFAULT }
+	};
+
+	NEEDS_FAULTS(return);
+	EXPECT_GE(fail_each(_metadata, self, &op), 1);
+}
+
+TEST_F_TIMEOUT(faults, read, 120)
+{
+	const struct operation op = {
+		.prepare = fresh_page, .run = do_read, .undo = drop_page, .errs = { EFAULT }
+	};
+
+	NEEDS_FAULTS(return);
+	EXPECT_GE(fail_each(_metadata, self, &op), 1);
+}
+
+/*
+ * What the kernel's debugging allocates may fail here, unnoticed; an allocation of
+ * ours would make the call fail, which it may not.
+ */
+TEST_F_TIMEOUT(faults, nothing_else_needs_memory, 120)
+{
+	const struct operation ops[] = {
+		{ .run = do_hold, .undo = do_release },
+		{ .prepare = do_hold, .run = do_release, .undo = nothing },
+		{ .prepare = open_and_hold, .run = do_close, .undo = nothing },
+	};
+
+	NEEDS_FAULTS(return);
+	for (size_t i = 0; i < ARRAY_SIZE(ops); i++)
+		fail_each(_metadata, self, &ops[i]);
+}
+
+/* How many allocations are made for a process that shares its parent's memory? */
+static int to_share_memory(void)
+{
+	pid_t pid;
+	int left;
+
+	arm(ENOUGH);
+	pid = vfork();
+	if (!pid)
+		_exit(0);
+	left = disarm();
+	if (pid < 0 || waitpid(pid, NULL, 0) != pid)
+		die("vfork");
+	return ENOUGH - left;
+}
+
+/*
+ * The kernel complains at length if there is no memory for the stack of the child,
+ * which comes first; that of its mappings comes late.
+ */
+TEST_F_TIMEOUT(faults, fork, 300)
+{
+	struct operation op = {
+		.prepare = map_and_touch, .run = do_fork, .undo = reap, .errs = { ENOMEM, EAGAIN }
+	};
+
+	NEEDS_FAULTS(return);
+	leave_rseq();
+	op.first = to_share_memory();
+	EXPECT_GE(fail_each(_metadata, self, &op), 10);
+}
+
+/* How many allocations are left when @params have been refused? */
+static int until_refusal(struct __test_metadata *_metadata, const char *params)
+{
+	int err, left;
+
+	arm(ENOUGH);
+	err = load(params);
+	left = disarm();
+	ASSERT_EQ(-EINVAL, err);
+	return ENOUGH - left;
+}
+
+FIXTURE(loading) {
+};
+
+FIXTURE_SETUP(loading)
+{
+	settle();
+	unload_if_loaded();
+	if (kernel_has_faults())
+		configure_faults();
+}
+
+FIXTURE_TEARDOWN(loading)
+{
+	unload_if_loaded();
+}
+
+/*
+ * The kernel's part of loading a module comes first, and has loud ways to run out
+ * of memory. Parameters are looked at when it is nearly over, so that what a load
+ * with a bad one allocates is not ours.
+ */
+TEST_F_TIMEOUT(loading, load, 400)
+{
+	int first, failed = 0;
+
+	NEEDS_FAULTS(return);
+	first = until_refusal(_metadata, "interval_ms=0");
+	for (int n = first;; n++) {
+		int err, left;
+
+		arm(n);
+		err = load("");
+		left = disarm();
+		if (err) {
+			ASSERT_EQ(0, left);
+			ASSERT_EQ(-ENOMEM, err) {
+				TH_LOG("allocation %d", n);
+			}
+			ASSERT_STREQ("", what_is_left());
+			failed++;
+		} else {
+			ASSERT_EQ(0, unload());
+		}
+		if (left)
+			break;
+	}
+	/* Our page, and what a device needs */
+	EXPECT_GE(failed, 5);
+	TH_LOG("%d loads failed", failed);
+}
+
+/* Not one of these may be in need of memory. */
+TEST_F_TIMEOUT(loading, unload, 400)
+{
+	NEEDS_FAULTS(return);
+	for (int n = 1, left = 0; !left; n++) {
+		int err;
+
+		ASSERT_EQ(0, load(""));
+		arm(n);
+		err = unload();
+		left = disarm();
+		ASSERT_EQ(0, err) {
+			TH_LOG("allocation %d", n);
+		}
+		ASSERT_STREQ("", what_is_left());
+	}
+}
+
+TEST_HARNESS_MAIN
