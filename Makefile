@@ -75,7 +75,7 @@ help:
 	@echo 'load the module only into a VM:'
 	@echo '  make demo        what the module does, in under a minute'
 	@echo '  make check       builds and runs all tests, ends with "N passed, N failed"'
-	@echo '  make check-all   the same on all kernels and machines of selftests/kernels'
+	@echo '  make check-all   the same on all kernels and machines of selftests/runs'
 	@echo '  make check-harness  breaks things on purpose: does what runs the tests notice?'
 	@echo '  make shell       a prompt in the VM, with the module loaded'
 	@echo '  make lint        checkpatch, W=1, sparse, shellcheck, mandoc'
@@ -85,7 +85,7 @@ help:
 	@echo '  KERNEL=NAME              the kernel to run on: bookworm (Debian 12, the default),'
 	@echo '                           bookworm-rt (PREEMPT_RT), backports, trixie, sid, or one that'
 	@echo '                           is built here: debug, kcsan, minimal'
-	@echo '  KERNELS="NAME..."        check-all runs these only'
+	@echo '  RUNS="NAME..."           check-all does these of selftests/runs only'
 	@echo '  BREAKS="NAME..."         check-harness breaks these only'
 	@echo '  KDIR=DIR BZIMAGE=FILE    another: what it was built in, and its image'
 	@echo '  VM_CPUS=2 VM_MEMORY=512  CPUs and memory (MB) of the VM'
@@ -93,6 +93,6 @@ help:
 	@echo '  VM_CMDLINE="WORD..."     more arguments for its kernel'
 	@echo '  PARKCLOCK_CACHE=DIR      where downloads are kept (~/.cache/parkclock)'
 
-export KDIR BZIMAGE KERNEL KERNELS BREAKS TESTS VERBOSE VM_CPUS VM_MEMORY VM_TSC VM_CMDLINE PARKCLOCK_CACHE
+export KDIR BZIMAGE KERNEL RUNS BREAKS TESTS VERBOSE VM_CPUS VM_MEMORY VM_TSC VM_CMDLINE PARKCLOCK_CACHE
 
 .PHONY: all module mirror tools install check check-all check-harness demo shell lint clean help

@@ -82,7 +82,7 @@ host_find() {
 host_prepare() {
 	packages "linux-headers-$flavour"
 	host_find
-	[ -r "$vmlinuz" ] && return
+	missing "$vmlinuz" || return 0
 	if ! obtainable "$image"; then
 		# The archive has moved on since the headers were installed.
 		step "updating the list of packages" lists_update
@@ -118,7 +118,7 @@ chroot_find() {
 }
 
 chroot_prepare() {
-	[ -d "$root" ] && return
+	missing "$root" || return 0
 	packages mmdebstrap
 	step "making a chroot for $kernel (about a minute)" debian "$root" "$suites" \
 		--variant=essential --include="$chroot_packages" --customize-hook="$chroot_hook"
@@ -184,8 +184,8 @@ configure() {
 built_prepare() {
 	packages bc bison flex libelf-dev
 	built_find
-	[ -e "$kdir/complete" ] && return
-	[ -d "$linux" ] || step "unpacking linux-source-6.1" unpack_linux
+	missing "$kdir/complete" || return 0
+	! missing "$linux" || step "unpacking linux-source-6.1" unpack_linux
 	step "configuring the $kernel kernel" configure
 	step "building the $kernel kernel (some minutes)" \
 		make -C "$linux" "O=$kdir" -j "$(nproc)" bzImage modules

@@ -104,10 +104,9 @@ qemu() {
 	rm -f "$report"
 }
 
-# start [COMMAND...]: the machine, with what else it is given; sets $pid. What QEMU
-# prints goes where the caller says.
+# start: the machine; sets $pid. Where QEMU reads and prints is where the caller says.
 start() {
-	"${machine[@]}" "$@" &
+	"${machine[@]}" <&0 &
 	pid=$!
 }
 
