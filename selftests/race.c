@@ -3,7 +3,7 @@
  * A get that races with the tick that parks never leaves the updater parked
  * with a reference held.
  *
- * Checked at an interval of 1 ms, in two ways: threads with descriptors of
+ * Checked at the shortest interval (see shortest_interval_ms()), in two ways: threads with descriptors of
  * their own that hold and release at random, and one thread that takes its
  * only reference within microseconds of the parking tick. After every HOLD the
  * page must be valid at once, stay valid, and the updater must not park before
@@ -32,6 +32,19 @@ struct holder {
 };
 
 static atomic_bool stop;
+static unsigned int interval_us;
+
+/*
+ * 1 ms, or where timers come with the scheduler's tick, as long as that: one tick
+ * of the updater would swallow the next else.
+ */
+static unsigned int shortest_interval_ms(void)
+{
+	struct timespec resolution;
+
+	clock_getres(CLOCK_MONOTONIC, &resolution);
+	return (resolution.tv_nsec + 999999) / 1000000;
+}
 
 /*
  * Has the page been without a valid segment since the counter was @since? If it
@@ -51,7 +64,7 @@ static bool expired_since(const void *map, uint64_t since)
 		length = __parkclock_acquire(&seg->valid_cycles);
 		epoch = __parkclock_acquire(&seg->epoch);
 	} while (__parkclock_acquire(&tb->seq) != seq);
-	return epoch != __parkclock_load(&tb->epoch) || since - base >= length;
+	return epoch != __parkclock_load(&tb->epoch) || (int64_t)(base + length - since) <= 0;
 }
 
 /* Hold, check for about @hold_us, release; NULL or what was wrong. */
@@ -88,8 +101,8 @@ static void *holder(void *arg)
 	struct pclock c = open_clock();
 
 	while (!stop && !h->bug) {
-		h->bug = hold_once(&c, h, rnd(&h->seed) % 4000);
-		sleep_us(rnd(&h->seed) % 4000);
+		h->bug = hold_once(&c, h, rnd(&h->seed) % (4 * interval_us));
+		sleep_us(rnd(&h->seed) % (8 * interval_us));
 	}
 	close_clock(&c);
 	return NULL;
@@ -127,7 +140,11 @@ FIXTURE(race) {
 
 FIXTURE_SETUP(race)
 {
-	start_parked("1", "16", "0");
+	char interval[12];
+
+	snprintf(interval, sizeof(interval), "%u", shortest_interval_ms());
+	start_parked(interval, "16", "0");
+	interval_us = shortest_interval_ms() * 1000;
 	self->c = open_clock();
 	stop = false;
 }
@@ -189,7 +206,7 @@ TEST_F_TIMEOUT(race, hold_at_the_parking_tick, 240)
 	int64_t t0 = now_ns(CLOCK_MONOTONIC);
 
 	NEEDS_COUNTER(return);
-	interval = query(self->c.fd).counter_hz / 1000;
+	interval = query(self->c.fd).counter_hz / 1000000 * interval_us;
 	ASSERT_NE(0, interval);
 	/* Until both outcomes were seen often: got there first, and came too late. */
 	do {
@@ -206,7 +223,7 @@ TEST_F_TIMEOUT(race, hold_at_the_parking_tick, 240)
 		until = base + interval * 95 / 100 + rnd(&seed) % (interval / 5);
 		while ((int64_t)(tsc() - until) < 0)
 			;
-		h.bug = hold_once(&self->c, &h, rnd(&seed) % 3 ? 0 : 40000);
+		h.bug = hold_once(&self->c, &h, rnd(&seed) % 3 ? 0 : 40 * interval_us);
 		ASSERT_EQ(NULL, h.bug) {
 			TH_LOG("after %d + %d races: %s; state %u, references %llu", won, lost,
 			       h.bug, h.q.state, (unsigned long long)h.q.references);
