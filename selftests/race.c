@@ -3,10 +3,10 @@
  * A get that races with the tick that parks never leaves the updater parked
  * with a reference held.
  *
- * Checked at the shortest interval (see shortest_interval_ms()), in two ways: threads with descriptors of
- * their own that hold and release at random, and one thread that takes its
- * only reference within microseconds of the parking tick. After every HOLD the
- * page must be valid at once, stay valid, and the updater must not park before
+ * Checked at the shortest interval (see shortest_interval_ms()), in two ways: threads
+ * with descriptors of their own that hold and release at random, and one thread that
+ * takes its only reference within microseconds of the parking tick. After every HOLD
+ * the page must be valid at once, stay valid, and the updater must not park before
  * the RELEASE.
  *
  * Fails if the tick reads the references before it has stored its state, or the
