@@ -13,7 +13,7 @@
  * is useless fails as well.
  */
 #include "common.h"
-#include "kselftest_harness.h"
+#include "test_harness.h"
 
 #define READS		20000	/* of each clock */
 #define USEFUL_NS	100000
@@ -81,7 +81,7 @@ static void check_useful(struct __test_metadata *_metadata, FIXTURE_DATA(bound) 
 	       USEFUL_NS, (unsigned long long)self->best);
 }
 
-TEST_F_TIMEOUT(bound, page_while_active, 200)
+TEST_F(bound, page_while_active)
 {
 	NEEDS_COUNTER(return);
 	hold(self->c.fd);
@@ -95,7 +95,7 @@ TEST_F_TIMEOUT(bound, page_while_active, 200)
 }
 
 /* Long segments show an error of the rate that short ones hide. */
-TEST_F_TIMEOUT(bound, page_over_seconds, 90)
+TEST_F(bound, page_over_seconds)
 {
 	NEEDS_COUNTER(return);
 	must_set("interval_ms", "1000");
@@ -108,7 +108,7 @@ TEST_F_TIMEOUT(bound, page_over_seconds, 90)
 	check_useful(_metadata, self);
 }
 
-TEST_F_TIMEOUT(bound, read_while_active, 200)
+TEST_F(bound, read_while_active)
 {
 	hold(self->c.fd);
 	for (int i = 0; i < READS; i++)
@@ -116,7 +116,7 @@ TEST_F_TIMEOUT(bound, read_while_active, 200)
 	check_useful(_metadata, self);
 }
 
-TEST_F_TIMEOUT(bound, after_wake, 200)
+TEST_F(bound, after_wake)
 {
 	unsigned int by_page = 0;
 	uint64_t seed = 5;
@@ -155,7 +155,7 @@ TEST_F(bound, after_long_park)
 	check_useful(_metadata, self);
 }
 
-TEST_F_TIMEOUT(bound, read_while_stopped, 90)
+TEST_F(bound, read_while_stopped)
 {
 	must_set("enabled", "N");
 	for (int i = 0; i < READS; i++)

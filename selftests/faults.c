@@ -16,7 +16,7 @@
  */
 #include "common.h"
 #include <sys/rseq.h>
-#include "kselftest_harness.h"
+#include "test_harness.h"
 
 #define FAIL_NTH	"/proc/thread-self/fail-nth"
 #define FAULTS		"/sys/kernel/debug/"
@@ -301,7 +301,7 @@ static int reap(FIXTURE_DATA(faults) *self)
 	return status || query(self->c.fd).references ? EBUSY : 0;
 }
 
-TEST_F_TIMEOUT(faults, open, 120)
+TEST_F(faults, open)
 {
 	const struct operation op = { .run = do_open, .undo = do_close, .errs = { ENOMEM } };
 
@@ -310,7 +310,7 @@ TEST_F_TIMEOUT(faults, open, 120)
 	EXPECT_GE(fail_each(_metadata, self, &op), 2);
 }
 
-TEST_F_TIMEOUT(faults, mmap, 120)
+TEST_F(faults, mmap)
 {
 	const struct operation op = { .run = map_far_away, .undo = unmap, .errs = { ENOMEM } };
 
@@ -318,7 +318,7 @@ TEST_F_TIMEOUT(faults, mmap, 120)
 	EXPECT_GE(fail_each(_metadata, self, &op), 1);
 }
 
-TEST_F_TIMEOUT(faults, munmap, 120)
+TEST_F(faults, munmap)
 {
 	const struct operation op = {
 		.prepare = map_far_away, .run = unmap, .undo = nothing, .errs = { ENOMEM }
@@ -328,7 +328,7 @@ TEST_F_TIMEOUT(faults, munmap, 120)
 	EXPECT_GE(fail_each(_metadata, self, &op), 1);
 }
 
-TEST_F_TIMEOUT(faults, page_fault, 120)
+TEST_F(faults, page_fault)
 {
 	const struct operation op = { .prepare = map_far_away, .run = touch, .undo = unmap };
 
@@ -336,7 +336,7 @@ TEST_F_TIMEOUT(faults, page_fault, 120)
 	EXPECT_GE(fail_each(_metadata, self, &op), 1);
 }
 
-TEST_F_TIMEOUT(faults, query, 120)
+TEST_F(faults, query)
 {
 	const struct operation op = {
 		.prepare = fresh_page, .run = do_query, .undo = drop_page, .errs = { EFAULT }
@@ -346,7 +346,7 @@ TEST_F_TIMEOUT(faults, query, 120)
 	EXPECT_GE(fail_each(_metadata, self, &op), 1);
 }
 
-TEST_F_TIMEOUT(faults, read, 120)
+TEST_F(faults, read)
 {
 	const struct operation op = {
 		.prepare = fresh_page, .run = do_read, .undo = drop_page, .errs = { EFAULT }
@@ -360,7 +360,7 @@ TEST_F_TIMEOUT(faults, read, 120)
  * What the kernel's debugging allocates may fail here, unnoticed; an allocation of
  * ours would make the call fail, which it may not.
  */
-TEST_F_TIMEOUT(faults, nothing_else_needs_memory, 120)
+TEST_F(faults, nothing_else_needs_memory)
 {
 	const struct operation ops[] = {
 		{ .run = do_hold, .undo = do_release },
@@ -393,7 +393,7 @@ static int to_share_memory(void)
  * The kernel complains at length if there is no memory for the stack of the child,
  * which comes first; that of its mappings comes late.
  */
-TEST_F_TIMEOUT(faults, fork, 300)
+TEST_F(faults, fork)
 {
 	struct operation op = {
 		.prepare = map_and_touch, .run = do_fork, .undo = reap, .errs = { ENOMEM, EAGAIN }

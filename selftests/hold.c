@@ -12,7 +12,7 @@
  */
 #include "common.h"
 #include <signal.h>
-#include "kselftest_harness.h"
+#include "test_harness.h"
 
 FIXTURE(hold) {
 	struct pclock c;	/* holds nothing, watches */
@@ -81,7 +81,7 @@ TEST_F(hold, killed_holder)
 }
 
 /* Killed at any moment, also inside the ioctl. */
-TEST_F_TIMEOUT(hold, killed_at_random, 120)
+TEST_F(hold, killed_at_random)
 {
 	uint64_t seed = 7;
 

@@ -12,7 +12,7 @@
  * if counting at the limit is not atomic.
  */
 #include "common.h"
-#include "kselftest_harness.h"
+#include "test_harness.h"
 
 FIXTURE(ioctl) {
 	struct pclock c;
@@ -291,7 +291,7 @@ TEST_F(ioctl, release_without_hold)
 	EXPECT_EQ(0, query(self->c.fd).references);
 }
 
-TEST_F_TIMEOUT(ioctl, hold_limit, 120)
+TEST_F(ioctl, hold_limit)
 {
 	int other = open_device();
 
@@ -335,7 +335,7 @@ static void *until_error(void *arg)
 	return NULL;
 }
 
-TEST_F_TIMEOUT(ioctl, hold_limit_by_threads, 120)
+TEST_F(ioctl, hold_limit_by_threads)
 {
 	const unsigned long requests[] = { PARKCLOCK_IOC_HOLD, PARKCLOCK_IOC_RELEASE };
 	const int errors[] = { EOVERFLOW, ENOENT };

@@ -7,7 +7,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
-#include "kselftest_harness.h"
+#include "test_harness.h"
 #include "common.h"
 #include "libparkclock.h"
 

@@ -12,7 +12,7 @@
  * if the timer outlives the code.
  */
 #include "common.h"
-#include "kselftest_harness.h"
+#include "test_harness.h"
 
 FIXTURE(load) {
 };
@@ -30,7 +30,7 @@ FIXTURE_TEARDOWN(load)
 		EXPECT_EQ(0, unload());
 }
 
-TEST_F_TIMEOUT(load, fifty_times, 200)
+TEST_F(load, fifty_times)
 {
 	for (int i = 0; i < 50; i++) {
 		struct pclock c;
@@ -189,7 +189,7 @@ static void *opener(void *arg)
 	return NULL;
 }
 
-TEST_F_TIMEOUT(load, raced_by_open, 200)
+TEST_F(load, raced_by_open)
 {
 	atomic_uint opened = 0;
 	unsigned int unloads = 0, refusals = 0;

@@ -13,7 +13,7 @@
  */
 #include "common.h"
 #include <sys/personality.h>
-#include "kselftest_harness.h"
+#include "test_harness.h"
 
 #define PAGE PARKCLOCK_PAGE_SIZE
 

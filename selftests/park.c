@@ -13,7 +13,7 @@
  * held does not keep the timer going.
  */
 #include "common.h"
-#include "kselftest_harness.h"
+#include "test_harness.h"
 
 FIXTURE(park) {
 	struct pclock c;
@@ -32,7 +32,7 @@ FIXTURE_TEARDOWN(park)
 	default_params();
 }
 
-TEST_F_TIMEOUT(park, two_ticks_then_none, 90)
+TEST_F(park, two_ticks_then_none)
 {
 	struct parkclock_query held, parked, later;
 	char filter[64];
@@ -78,7 +78,7 @@ TEST_F_TIMEOUT(park, two_ticks_then_none, 90)
 	EXPECT_EQ(parked.parks, later.parks);
 }
 
-TEST_F_TIMEOUT(park, winds_down_in_order, 120)
+TEST_F(park, winds_down_in_order)
 {
 	bool idle = false;
 
@@ -164,7 +164,7 @@ TEST_F(park, read_wakes)
 	EXPECT_TRUE(wait_state(self->c.fd, PARKCLOCK_PARKED));
 }
 
-TEST_F_TIMEOUT(park, expires_after_parking, 90)
+TEST_F(park, expires_after_parking)
 {
 	struct parkclock_reading r = { .ns = 42 };
 
@@ -194,7 +194,7 @@ TEST_F_TIMEOUT(park, expires_after_parking, 90)
 	}
 }
 
-TEST_F_TIMEOUT(park, stays_valid_while_held, 120)
+TEST_F(park, stays_valid_while_held)
 {
 	struct parkclock_query start, end;
 	int late = 0;

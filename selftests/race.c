@@ -16,7 +16,7 @@
  * expired_since() and comes_back().
  */
 #include "common.h"
-#include "kselftest_harness.h"
+#include "test_harness.h"
 
 #define THREADS		4
 #define SECONDS		30
@@ -155,7 +155,7 @@ FIXTURE_TEARDOWN(race)
 	default_params();
 }
 
-TEST_F_TIMEOUT(race, hold_and_release_at_random, 240)
+TEST_F(race, hold_and_release_at_random)
 {
 	struct parkclock_query start = query(self->c.fd), end;
 	struct holder h[THREADS] = { 0 };
@@ -198,7 +198,7 @@ TEST_F_TIMEOUT(race, hold_and_release_at_random, 240)
 	       (unsigned long long)(end.parks - start.parks), (unsigned long long)late);
 }
 
-TEST_F_TIMEOUT(race, hold_at_the_parking_tick, 240)
+TEST_F(race, hold_at_the_parking_tick)
 {
 	uint64_t base = 0, interval, seed = 88172645463325252ULL;
 	struct holder h = { 0 };

@@ -12,7 +12,7 @@
  * after the stop, or if a reference taken while stopped is forgotten.
  */
 #include "common.h"
-#include "kselftest_harness.h"
+#include "test_harness.h"
 
 FIXTURE(stopped) {
 	struct pclock c;
@@ -223,7 +223,7 @@ static void *racing_reader(void *arg)
 	return NULL;
 }
 
-TEST_F_TIMEOUT(stopped, toggled_under_load, 240)
+TEST_F(stopped, toggled_under_load)
 {
 	struct racer r[4] = { 0 };
 	uint64_t seed = 11;

@@ -10,7 +10,7 @@
  * from time_ns_for_children, or reach a clock that has none.
  */
 #include "common.h"
-#include "kselftest_harness.h"
+#include "test_harness.h"
 
 #define NSEC 1000000000LL
 

@@ -11,7 +11,7 @@
  * parked; or if the page still shows the time from before the step.
  */
 #include "common.h"
-#include "kselftest_harness.h"
+#include "test_harness.h"
 
 #define NSEC 1000000000LL
 

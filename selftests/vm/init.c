@@ -212,16 +212,22 @@ static bool is_bad(int level, const char *text)
 
 /*
  * Whose race is it? KCSAN finds some in the kernel itself, too. A report is ours if
- * one of its lines, up to the line of "=" that ends it, names our module.
+ * one of its lines, up to the line of "=" that ends it, names our module; but not
+ * because an interrupt, whose race it is, came while the module was running.
  */
 static bool is_foreign_race(char **lines, int n, int *end)
 {
-	bool ours = false;
+	bool ours = false, interrupted = false;
 
 	if (!strstr(lines[0], "BUG: KCSAN:"))
 		return false;
-	for (*end = 0; *end < n && strncmp(lines[*end] + 1, "====", 4); ++*end)
-		ours |= !!strstr(lines[*end], "parkclock");
+	for (*end = 0; *end < n && strncmp(lines[*end] + 1, "====", 4); ++*end) {
+		/* A line without anything is between two stacks. */
+		if (!lines[*end][1])
+			interrupted = false;
+		ours |= !interrupted && strstr(lines[*end], "parkclock");
+		interrupted |= !!strstr(lines[*end], " asm_sysvec_");
+	}
 	return !ours;
 }
 
