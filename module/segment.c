@@ -78,14 +78,13 @@ int parkclock_segment_covers(const struct parkclock_segment *seg, __u64 cycles)
 static __s64 rate_change(__int128 offset, __u64 cycles, __u64 limit)
 {
 	unsigned __int128 size = offset < 0 ? -offset : offset;
-	unsigned int shift = 0;
-	__u64 change = limit;
+	__u64 change = limit, high = size >> 63;
+	unsigned int shift;
 
 	if (!cycles)
 		return 0;
 	if (size < (unsigned __int128)cycles * limit) {
-		while (size >> shift >> 63)
-			shift++;
+		shift = high ? 64 - __builtin_clzll(high) : 0;
 		change = (__u64)(size >> shift) / cycles << shift;
 	}
 	return offset < 0 ? -(__s64)change : (__s64)change;
