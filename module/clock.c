@@ -12,6 +12,7 @@
 #include <linux/slab.h>
 #include <linux/time64.h>
 #include <linux/time_namespace.h>
+#include <asm/msr.h>
 
 #include "clock.h"
 #include "updater.h"
@@ -45,6 +46,7 @@ struct parkclock *parkclock_clock_create(void)
 		return ERR_PTR(-ENOMEM);
 	}
 	mutex_init(&clock->lock);
+	parkclock_tasks_create(&clock->tasks);
 	clock->map = page_address(clock->page);
 	clock->map->magic = PARKCLOCK_CLOCK_MAGIC;
 	clock->map->version = PARKCLOCK_VERSION;
@@ -62,6 +64,7 @@ struct parkclock *parkclock_clock_create(void)
  */
 void parkclock_clock_destroy(struct parkclock *clock)
 {
+	parkclock_tasks_destroy(&clock->tasks);
 	while (clock->holds--)
 		parkclock_updater_put();
 	mutex_destroy(&clock->lock);
@@ -85,7 +88,7 @@ int parkclock_clock_hold(struct parkclock *clock)
 		err = -EOVERFLOW;
 	} else {
 		clock->holds++;
-		parkclock_updater_get();
+		parkclock_updater_get(rdtsc());
 	}
 	mutex_unlock(&clock->lock);
 	return err;
@@ -126,4 +129,5 @@ void parkclock_clock_query(struct parkclock *clock, struct parkclock_query *q)
 	q->holds = clock->holds;
 	mutex_unlock(&clock->lock);
 	q->generation += clock->map->generation;
+	parkclock_tasks_query(&clock->tasks, q);
 }

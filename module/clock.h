@@ -8,6 +8,8 @@
 #include <linux/mutex.h>
 #include <linux/parkclock.h>
 
+#include "tasks.h"
+
 struct page;
 
 /**
@@ -16,12 +18,14 @@ struct page;
  * @map:   the same, for the kernel
  * @lock:  protects @holds
  * @holds: number of references to the updater held through this clock
+ * @tasks: those that are registered with it
  */
 struct parkclock {
 	struct page *page;
 	struct parkclock_clock *map;
 	struct mutex lock;	/* holds */
 	unsigned int holds;
+	struct parkclock_tasks tasks;
 };
 
 struct parkclock *parkclock_clock_create(void);

@@ -15,6 +15,8 @@
 #include "clock.h"
 #include "compat.h"
 #include "device.h"
+#include "switch.h"
+#include "tasks.h"
 #include "timebase.h"
 #include "updater.h"
 
@@ -72,6 +74,7 @@ static long parkclock_ioctl_query(struct parkclock *clock, struct parkclock_quer
 
 	parkclock_updater_query(&q);
 	parkclock_clock_query(clock, &q);
+	parkclock_switch_query(&q);
 	return copy_to_user(arg, &q, sizeof(q)) ? -EFAULT : 0;
 }
 
@@ -92,6 +95,23 @@ static long parkclock_ioctl_read(struct parkclock *clock, struct parkclock_read 
 	return copy_to_user(&arg->reading, &out, sizeof(out)) ? -EFAULT : 0;
 }
 
+static long parkclock_ioctl_register(struct file *file, unsigned int cmd, void __user *arg)
+{
+	u32 known = PARKCLOCK_TASK_PROCESS |
+		    (cmd == PARKCLOCK_IOC_REGISTER ? PARKCLOCK_TASK_INHERIT : 0);
+	struct parkclock *clock = file->private_data;
+	bool others = file->f_mode & FMODE_WRITE;
+	struct parkclock_register in;
+
+	if (copy_from_user(&in, arg, sizeof(in)))
+		return -EFAULT;
+	if (in.tid < 0 || in.flags & ~known || memchr_inv(in.reserved, 0, sizeof(in.reserved)))
+		return -EINVAL;
+	if (cmd == PARKCLOCK_IOC_REGISTER)
+		return parkclock_tasks_register(&clock->tasks, in.tid, in.flags, others);
+	return parkclock_tasks_unregister(&clock->tasks, in.tid, in.flags, others);
+}
+
 static long parkclock_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct parkclock *clock = file->private_data;
@@ -108,6 +128,9 @@ static long parkclock_ioctl(struct file *file, unsigned int cmd, unsigned long a
 		return arg ? -EINVAL : parkclock_clock_hold(clock);
 	case PARKCLOCK_IOC_RELEASE:
 		return arg ? -EINVAL : parkclock_clock_release(clock);
+	case PARKCLOCK_IOC_REGISTER:
+	case PARKCLOCK_IOC_UNREGISTER:
+		return parkclock_ioctl_register(file, cmd, (void __user *)arg);
 	default:
 		return -ENOTTY;
 	}

@@ -145,6 +145,24 @@ static void host_changed(struct irq_work *work)
 }
 
 /**
+ * parkclock_host_usable() - does the host keep time by the TSC?
+ *
+ * Context: as below.
+ * Return: true if so. When that changes, what host_init() was given is called later.
+ */
+bool parkclock_host_usable(void)
+{
+	unsigned int seq;
+	bool usable;
+
+	do {
+		seq = read_seqcount_begin(&host.seq);
+		usable = host.terms.usable;
+	} while (read_seqcount_retry(&host.seq, seq));
+	return usable;
+}
+
+/**
  * parkclock_host_sample() - the host's clock now
  * @sample: filled in
  *

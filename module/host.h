@@ -10,6 +10,7 @@
 int parkclock_host_init(__u64 *epoch, void (*changed)(void));
 void parkclock_host_exit(void);
 
+bool parkclock_host_usable(void);
 bool parkclock_host_sample(struct parkclock_sample *sample);
 void parkclock_host_sample_slow(struct parkclock_sample *sample);
 u64 parkclock_host_generation(void);

@@ -12,6 +12,8 @@
 #include "device.h"
 #include "segment.h"
 #include "host.h"
+#include "switch.h"
+#include "tasks.h"
 #include "timebase.h"
 #include "updater.h"
 
@@ -28,12 +30,15 @@ static int __init parkclock_init(void)
 		goto err_timebase;
 	if (!parkclock_host_sample(&sample))
 		pr_info("the host does not keep time by the TSC: all reads take the slow path\n");
+	parkclock_switch_init();
 	err = parkclock_device_init();
 	if (err)
-		goto err_updater;
+		goto err_switch;
 	return 0;
 
-err_updater:
+err_switch:
+	parkclock_switch_exit();
+	parkclock_tasks_exit();
 	parkclock_updater_exit();
 err_timebase:
 	parkclock_timebase_exit();
@@ -43,6 +48,8 @@ err_timebase:
 static void __exit parkclock_exit(void)
 {
 	parkclock_device_exit();
+	parkclock_switch_exit();
+	parkclock_tasks_exit();
 	parkclock_updater_exit();
 	parkclock_timebase_exit();
 }

@@ -16,12 +16,15 @@
 static unsigned int interval_ms = 1000;
 static unsigned int window_intervals = 4;
 static unsigned int slack_percent = 5;
+static unsigned int max_tasks = 16384;
 static bool enabled = true;
 
+/* @set: makes it so; it is in range */
 struct uint_range {
 	unsigned int *value;
 	unsigned int min;
 	unsigned int max;
+	void (*set)(unsigned int *parameter, unsigned int value);
 };
 
 static int range_set(const char *val, const struct kernel_param *kp)
@@ -35,7 +38,7 @@ static int range_set(const char *val, const struct kernel_param *kp)
 		return err;
 	if (value < range->min || value > range->max)
 		return -EINVAL;
-	parkclock_updater_set(range->value, value);
+	range->set(range->value, value);
 	return 0;
 }
 
@@ -51,22 +54,34 @@ static const struct kernel_param_ops range_ops = {
 	.get = range_get,
 };
 
-static struct uint_range interval_range = { &interval_ms, 1, 60000 };
+static struct uint_range interval_range = { &interval_ms, 1, 60000, parkclock_updater_set };
 module_param_cb(interval_ms, &range_ops, &interval_range, 0644);
 __MODULE_PARM_TYPE(interval_ms, "uint");
 MODULE_PARM_DESC(interval_ms, "Time between two refreshes, in ms (1 to 60000, default 1000)");
 
-static struct uint_range window_range = { &window_intervals, 2, 16 };
+static struct uint_range window_range = { &window_intervals, 2, 16, parkclock_updater_set };
 module_param_cb(window_intervals, &range_ops, &window_range, 0644);
 __MODULE_PARM_TYPE(window_intervals, "uint");
 MODULE_PARM_DESC(window_intervals,
 		 "How long a refresh is good for, in intervals (2 to 16, default 4)");
 
-static struct uint_range slack_range = { &slack_percent, 0, 50 };
+static struct uint_range slack_range = { &slack_percent, 0, 50, parkclock_updater_set };
 module_param_cb(slack_percent, &range_ops, &slack_range, 0644);
 __MODULE_PARM_TYPE(slack_percent, "uint");
 MODULE_PARM_DESC(slack_percent,
 		 "How late a refresh may be to share a wake-up, in percent of the interval (0 to 50, default 5)");
+
+/* What is registered already stays. */
+static void limit_set(unsigned int *parameter, unsigned int value)
+{
+	WRITE_ONCE(*parameter, value);
+}
+
+static struct uint_range tasks_range = { &max_tasks, 1, 1 << 20, limit_set };
+module_param_cb(max_tasks, &range_ops, &tasks_range, 0644);
+__MODULE_PARM_TYPE(max_tasks, "uint");
+MODULE_PARM_DESC(max_tasks,
+		 "How many tasks may be registered with one clock (1 to 1048576, default 16384)");
 
 static int enabled_set(const char *val, const struct kernel_param *kp)
 {
@@ -114,4 +129,12 @@ unsigned int parkclock_window_intervals(void)
 unsigned int parkclock_slack_percent(void)
 {
 	return READ_ONCE(slack_percent);
+}
+
+/**
+ * parkclock_max_tasks() - how many tasks may be registered with one clock
+ */
+unsigned int parkclock_max_tasks(void)
+{
+	return READ_ONCE(max_tasks);
 }

@@ -8,5 +8,6 @@
 unsigned int parkclock_interval_ms(void);
 unsigned int parkclock_window_intervals(void);
 unsigned int parkclock_slack_percent(void);
+unsigned int parkclock_max_tasks(void);
 
 #endif

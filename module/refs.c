@@ -15,50 +15,10 @@
  * The counters wrap; the difference does not care.
  */
 #include <linux/cpumask.h>
-#include <linux/percpu.h>
 
 #include "refs.h"
 
-struct refs {
-	unsigned long gets;
-	unsigned long puts;
-};
-
-static DEFINE_PER_CPU(struct refs, refs);
-
-/**
- * parkclock_refs_get() - count a reference
- *
- * A full barrier follows the counting.
- *
- * Context: any.
- */
-void parkclock_refs_get(void)
-{
-	this_cpu_inc(refs.gets);
-	/*
-	 * Count, then look at the updater's state. Pairs with the barriers in
-	 * parkclock_updater_tick(), which changes the state, then looks at the
-	 * count: at least one of the two sees the other.
-	 */
-	smp_mb();
-}
-
-/**
- * parkclock_refs_put() - uncount a reference
- *
- * Context: any.
- */
-void parkclock_refs_put(void)
-{
-	/*
-	 * Whoever sees this put sees the get that it belongs to, which another
-	 * thread may have done on another CPU. Pairs with the barrier in
-	 * parkclock_refs_held().
-	 */
-	smp_mb();
-	this_cpu_inc(refs.puts);
-}
+DEFINE_PER_CPU(struct parkclock_refs, parkclock_refs);
 
 /**
  * parkclock_refs_held() - the number of references held
@@ -75,10 +35,10 @@ unsigned long parkclock_refs_held(void)
 	int cpu;
 
 	for_each_possible_cpu(cpu)
-		puts += READ_ONCE(per_cpu(refs.puts, cpu));
+		puts += READ_ONCE(per_cpu(parkclock_refs.puts, cpu));
 	/* Puts before gets; pairs with the barrier in parkclock_refs_put(). */
 	smp_mb();
 	for_each_possible_cpu(cpu)
-		gets += READ_ONCE(per_cpu(refs.gets, cpu));
+		gets += READ_ONCE(per_cpu(parkclock_refs.gets, cpu));
 	return gets - puts;
 }

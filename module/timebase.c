@@ -47,12 +47,12 @@
 
 DEFINE_RAW_SPINLOCK(parkclock_timebase_lock);
 
+struct parkclock_window parkclock_window;
+
 /* Protected by parkclock_timebase_lock, unless it says otherwise. */
 static struct {
 	struct page *page;		/* constant */
 	struct parkclock_timebase *map;	/* constant */
-	u64 end;			/* of the window; 0: none */
-	u64 epoch;			/* of the segment; these two are read without the lock */
 	struct parkclock_segment seg;	/* what is published */
 	struct parkclock_sample last;	/* from which the rate is measured */
 	bool has_last;
@@ -72,7 +72,14 @@ static u64 ms_to_cycles(unsigned int ms)
 	return (u64)ms * tsc_khz;
 }
 
-static u64 cycles_to_ns(u64 cycles)
+/**
+ * parkclock_timebase_ns() - how long so many cycles are, nominally
+ * @cycles: of the counter
+ *
+ * Context: any.
+ * Return: ns; 0 if nobody knows.
+ */
+u64 parkclock_timebase_ns(u64 cycles)
 {
 	return tsc_khz ? mul_u64_u64_div_u64(cycles, NSEC_PER_MSEC, tsc_khz) : 0;
 }
@@ -83,7 +90,9 @@ static void write_copy(struct parkclock_segment *copy, const struct parkclock_se
 	u64 *to = (u64 *)copy;
 	int i;
 
-	for (i = 0; i < sizeof(*seg) / sizeof(*to); i++)
+	/* In a context switch every instruction counts. What is reserved stays zero. */
+#pragma GCC unroll 16
+	for (i = 0; i < offsetof(struct parkclock_segment, reserved) / sizeof(*to); i++)
 		WRITE_ONCE(to[i], from[i]);
 }
 
@@ -118,8 +127,9 @@ static void publish(const struct parkclock_segment *seg)
 	smp_wmb();
 	write_copy(&map->segment[1], seg);
 	tb.seg = *seg;
-	WRITE_ONCE(tb.epoch, seg->epoch);
-	WRITE_ONCE(tb.end, seg->valid_cycles ? seg->base_cycles + seg->valid_cycles : 0);
+	WRITE_ONCE(parkclock_window.epoch, seg->epoch);
+	WRITE_ONCE(parkclock_window.end,
+		   seg->valid_cycles ? seg->base_cycles + seg->valid_cycles : 0);
 }
 
 /*
@@ -151,20 +161,6 @@ static u64 cut_off(u64 cycles)
 	publish(&cut);
 	now = cycles_after_publish();
 	return (s64)(now - end) > 0 ? now : end;
-}
-
-/**
- * parkclock_timebase_stale() - is there no time in the page, for want of a refresh?
- *
- * Because its window has ended, it has none, or the host's clock has changed and
- * the refresh that this brings has not come yet.
- *
- * Context: any. Without the lock it may be about a page that is just replaced.
- */
-bool parkclock_timebase_stale(void)
-{
-	return (s64)(rdtsc() - READ_ONCE(tb.end)) >= 0 ||
-	       READ_ONCE(tb.epoch) != READ_ONCE(tb.map->epoch);
 }
 
 /* The host's rate, measured since about an interval ago. */
@@ -237,7 +233,8 @@ void parkclock_timebase_check_epoch(void)
  */
 bool parkclock_timebase_refresh(enum parkclock_refresh how)
 {
-	struct parkclock_segment old, new;
+	const struct parkclock_segment *old = &tb.seg;
+	struct parkclock_segment new;
 	struct parkclock_sample sample;
 	unsigned __int128 base;
 
@@ -247,15 +244,15 @@ bool parkclock_timebase_refresh(enum parkclock_refresh how)
 		return false;
 	}
 
-	old = tb.seg;
-	base = parkclock_segment_base(&old, &sample, how, tb.floor);
+	base = parkclock_segment_base(old, &sample, how, tb.floor);
 	parkclock_segment_make(&new, &sample, measure_rate(&sample), base,
 			       ms_to_cycles(parkclock_interval_ms()) *
 			       parkclock_window_intervals());
-	if (parkclock_segment_covers(&old, sample.cycles) && new.rate < old.rate) {
+	if (parkclock_segment_covers(old, sample.cycles) && new.rate < old->rate) {
+		/* The old one but for its end. */
 		u64 last = cut_off(sample.cycles);
 
-		parkclock_segment_lift(&new, last, parkclock_segment_at(&old, last));
+		parkclock_segment_lift(&new, last, parkclock_segment_at(old, last));
 	}
 	publish(&new);
 	tb.refreshes++;
@@ -314,7 +311,7 @@ void parkclock_timebase_query(struct parkclock_query *q)
 	q->invalidations = tb.invalidations;
 	delta = q->cycles - seg->base_cycles;
 	if (seg->epoch == READ_ONCE(tb.map->epoch) && delta < seg->valid_cycles) {
-		q->window_left_ns = cycles_to_ns(seg->valid_cycles - delta);
+		q->window_left_ns = parkclock_timebase_ns(seg->valid_cycles - delta);
 		q->error_ns = parkclock_error(seg->error_ns, seg->error_rate, delta);
 	}
 }
@@ -355,6 +352,7 @@ int parkclock_timebase_init(void)
 	if (!tb.page)
 		return -ENOMEM;
 	tb.map = page_address(tb.page);
+	parkclock_window.page_epoch = &tb.map->epoch;
 	tb.map->magic = PARKCLOCK_TIMEBASE_MAGIC;
 	tb.map->version = PARKCLOCK_VERSION;
 	tb.map->size = sizeof(*tb.map);

@@ -5,6 +5,7 @@
 #ifndef PARKCLOCK_TIMEBASE_H
 #define PARKCLOCK_TIMEBASE_H
 
+#include <linux/compiler.h>
 #include <linux/spinlock.h>
 #include <linux/parkclock.h>
 
@@ -30,9 +31,31 @@ __u64 *parkclock_timebase_epoch(void);
 bool parkclock_timebase_refresh(enum parkclock_refresh how);
 void parkclock_timebase_invalidate(void);
 void parkclock_timebase_check_epoch(void);
-bool parkclock_timebase_stale(void);
 void parkclock_timebase_read_host(const struct parkclock_clock *clock, int index,
 				  struct parkclock_reading *r);
 void parkclock_timebase_query(struct parkclock_query *q);
+u64 parkclock_timebase_ns(u64 cycles);
+
+/* What is in the page, for parkclock_timebase_stale() alone; written under the lock. */
+extern struct parkclock_window {
+	u64 end;			/* 0: none */
+	u64 epoch;
+	const __u64 *page_epoch;	/* constant */
+} parkclock_window;
+
+/**
+ * parkclock_timebase_stale() - is there no time in the page, for want of a refresh?
+ * @cycles: the counter now
+ *
+ * Because its window has ended, it has none, or the host's clock has changed and
+ * the refresh that this brings has not come yet.
+ *
+ * Context: any. Without the lock it may be about a page that is just replaced.
+ */
+static inline bool parkclock_timebase_stale(u64 cycles)
+{
+	return (s64)(cycles - READ_ONCE(parkclock_window.end)) >= 0 ||
+	       READ_ONCE(parkclock_window.epoch) != READ_ONCE(*parkclock_window.page_epoch);
+}
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Trace events. All are recorded under parkclock_timebase_lock, in the order in
- * which things happened.
+ * Trace events. All but the last are recorded under parkclock_timebase_lock, in the
+ * order in which things happened.
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM parkclock
@@ -9,6 +9,7 @@
 #if !defined(PARKCLOCK_TRACE_H) || defined(TRACE_HEADER_MULTI_READ)
 #define PARKCLOCK_TRACE_H
 
+#include <linux/sched.h>
 #include <linux/tracepoint.h>
 #include <linux/parkclock.h>
 
@@ -82,6 +83,21 @@ TRACE_EVENT(parkclock_invalidate,
 		__entry->epoch = epoch;
 	),
 	TP_printk("segment_epoch=%llu epoch=%llu", __entry->segment_epoch, __entry->epoch)
+);
+
+/* A registered task's being switched in has woken the updater. */
+TRACE_EVENT(parkclock_run_wake,
+	TP_PROTO(const struct task_struct *task),
+	TP_ARGS(task),
+	TP_STRUCT__entry(
+		__array(char, comm, TASK_COMM_LEN)
+		__field(pid_t, pid)
+	),
+	TP_fast_assign(
+		memcpy(__entry->comm, task->comm, TASK_COMM_LEN);
+		__entry->pid = task->pid;
+	),
+	TP_printk("comm=%s pid=%d", __entry->comm, __entry->pid)
 );
 
 #endif

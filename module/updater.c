@@ -45,6 +45,7 @@
 #include <linux/mutex.h>
 #include <linux/percpu.h>
 #include <linux/suspend.h>
+#include <asm/msr.h>
 
 #include "compat.h"
 #include "host.h"
@@ -54,7 +55,7 @@
 #include "trace.h"
 #include "updater.h"
 
-static atomic_t state = ATOMIC_INIT(PARKCLOCK_STOPPED);
+atomic_t parkclock_updater_state = ATOMIC_INIT(PARKCLOCK_STOPPED);
 static struct hrtimer timer;
 
 /* Protected by parkclock_timebase_lock. */
@@ -66,6 +67,12 @@ static DEFINE_PER_CPU(u64, slow_reads);
 /* Start and stop come one after another. Protects stop_reasons. */
 static DEFINE_MUTEX(lifecycle);
 static unsigned int stop_reasons = PARKCLOCK_STOP_UNLOADED;
+
+/* Without the lock, too. Returns what the state was; a full barrier if it has changed. */
+static int change(int from, int to)
+{
+	return atomic_cmpxchg(&parkclock_updater_state, from, to);
+}
 
 static void arm(void)
 {
@@ -79,7 +86,7 @@ static void arm(void)
 	 * The machine may have stood still for a window between the refresh and
 	 * this. From here on such a stop makes the timer late, and so come at once.
 	 */
-	if (parkclock_timebase_stale())
+	if (parkclock_timebase_stale(rdtsc()))
 		parkclock_timebase_refresh(PARKCLOCK_SLEW);
 }
 
@@ -88,17 +95,18 @@ static void arm(void)
  * counter there is no such page, and nothing for a timer to do: it stays parked
  * until that changes.
  */
-static void activate(void)
+static bool activate(void)
 {
 	lockdep_assert_held(&parkclock_timebase_lock);
 
 	if (!parkclock_timebase_refresh(PARKCLOCK_STEP))
-		return;
+		return false;
 	/* The page before the state; pairs with atomic_read_acquire() in get. */
-	atomic_set_release(&state, PARKCLOCK_ACTIVE);
+	atomic_set_release(&parkclock_updater_state, PARKCLOCK_ACTIVE);
 	arm();
 	wakes++;
 	trace_parkclock_wake(wakes);
+	return true;
 }
 
 /* Does the updater keep the page fresh? Under the lock this does not change. */
@@ -106,78 +114,73 @@ static bool runs(void)
 {
 	lockdep_assert_held(&parkclock_timebase_lock);
 
-	return atomic_read(&state) >= PARKCLOCK_IDLE;
+	return atomic_read(&parkclock_updater_state) >= PARKCLOCK_IDLE;
 }
 
 /* The page for a new reference: out of PARKED, or before a timer or irq_work that is late. */
-static void freshen(void)
+static bool freshen(void)
 {
 	unsigned long flags;
+	bool woke = false;
 
 	raw_spin_lock_irqsave(&parkclock_timebase_lock, flags);
-	if (atomic_read(&state) == PARKCLOCK_PARKED)
-		activate();
-	else if (runs() && parkclock_timebase_stale())
+	if (atomic_read(&parkclock_updater_state) == PARKCLOCK_PARKED)
+		woke = activate();
+	else if (runs() && parkclock_timebase_stale(rdtsc()))
 		parkclock_timebase_refresh(PARKCLOCK_SLEW);
 	raw_spin_unlock_irqrestore(&parkclock_timebase_lock, flags);
+	return woke;
 }
 
 /**
- * parkclock_updater_get() - take a reference
+ * parkclock_updater_get_slow() - the rest of parkclock_updater_get()
  *
- * The page is valid when this returns, and a timer keeps it so until the
- * matching put; except where it cannot be (STOPPED, or a counter that may not be
- * used).
+ * And all that is to be done if a reference is held, and the page stale nevertheless.
  *
- * Context: any but NMI, also under a run-queue lock.
+ * Context: as there. The reference is counted.
+ * Return: likewise.
  */
-void parkclock_updater_get(void)
+bool parkclock_updater_get_slow(void)
 {
-	parkclock_refs_get();	/* a full barrier, too */
-	switch (atomic_read_acquire(&state)) {
+	switch (atomic_read_acquire(&parkclock_updater_state)) {
 	case PARKCLOCK_STOPPED:
-		return;
+		return false;
 	case PARKCLOCK_IDLE:
 		/* If it fails, a tick was faster, or another get, or a stop. */
-		if (atomic_cmpxchg(&state, PARKCLOCK_IDLE, PARKCLOCK_ACTIVE) == PARKCLOCK_PARKED)
+		if (change(PARKCLOCK_IDLE, PARKCLOCK_ACTIVE) == PARKCLOCK_PARKED)
 			break;
 		fallthrough;
 	case PARKCLOCK_ACTIVE:
-		if (!parkclock_timebase_stale())
-			return;
+		if (!parkclock_timebase_stale(rdtsc()))
+			return false;
+		break;
+	case PARKCLOCK_PARKED:
+		/* It stays so; host_changed() looks at the count when it may not. */
+		if (!parkclock_host_usable())
+			return false;
 	}
-	freshen();
-}
-
-/**
- * parkclock_updater_put() - drop a reference
- *
- * Context: any.
- */
-void parkclock_updater_put(void)
-{
-	parkclock_refs_put();
+	return freshen();
 }
 
 /* Lower the state by one, or keep it ACTIVE. Tells whether to go on ticking. */
 static bool wind_down(void)
 {
-	switch (atomic_read(&state)) {
+	switch (atomic_read(&parkclock_updater_state)) {
 	case PARKCLOCK_ACTIVE:
-		atomic_set(&state, PARKCLOCK_IDLE);
+		atomic_set(&parkclock_updater_state, PARKCLOCK_IDLE);
 		/* State, then count; pairs with the one in parkclock_refs_get(). */
 		smp_mb();
 		if (parkclock_refs_held())
-			atomic_set(&state, PARKCLOCK_ACTIVE);
+			atomic_set(&parkclock_updater_state, PARKCLOCK_ACTIVE);
 		return true;
 	case PARKCLOCK_IDLE:
 		/* A get may make it ACTIVE at any moment. A full barrier if it did not. */
-		if (atomic_cmpxchg(&state, PARKCLOCK_IDLE, PARKCLOCK_PARKED) != PARKCLOCK_IDLE)
+		if (change(PARKCLOCK_IDLE, PARKCLOCK_PARKED) != PARKCLOCK_IDLE)
 			return true;
 		if (!parkclock_refs_held())
 			return false;
 		/* Nobody was told anything yet: who saw PARKED waits for our lock. */
-		atomic_set(&state, PARKCLOCK_ACTIVE);
+		atomic_set(&parkclock_updater_state, PARKCLOCK_ACTIVE);
 		return true;
 	default:
 		return false;
@@ -191,8 +194,8 @@ static void tick(void)
 
 	if (wind_down() && parkclock_timebase_refresh(PARKCLOCK_SLEW)) {
 		arm();
-	} else if (atomic_read(&state) != PARKCLOCK_STOPPED) {
-		atomic_set(&state, PARKCLOCK_PARKED);
+	} else if (atomic_read(&parkclock_updater_state) != PARKCLOCK_STOPPED) {
+		atomic_set(&parkclock_updater_state, PARKCLOCK_PARKED);
 		parks++;
 		trace_parkclock_park(parks);
 	}
@@ -227,7 +230,7 @@ static void host_changed(void)
 	parkclock_timebase_check_epoch();
 	if (runs())
 		parkclock_timebase_refresh(PARKCLOCK_SLEW);
-	else if (atomic_read(&state) == PARKCLOCK_PARKED && parkclock_refs_held())
+	else if (atomic_read(&parkclock_updater_state) == PARKCLOCK_PARKED && parkclock_refs_held())
 		activate();	/* was parked for want of a counter */
 	raw_spin_unlock_irqrestore(&parkclock_timebase_lock, flags);
 }
@@ -288,7 +291,7 @@ void parkclock_updater_read(const struct parkclock_clock *clock, int clock_id,
 	const struct parkclock_timebase *timebase = parkclock_timebase_get();
 	unsigned long flags;
 
-	parkclock_updater_get();
+	parkclock_updater_get(rdtsc());
 	if (__parkclock_read(clock, timebase, clock_id, 1, r) == PARKCLOCK_EXPIRED) {
 		raw_spin_lock_irqsave(&parkclock_timebase_lock, flags);
 		if (!read_refreshed(clock, clock_id, r))
@@ -312,7 +315,7 @@ void parkclock_updater_query(struct parkclock_query *q)
 	int cpu;
 
 	raw_spin_lock_irqsave(&parkclock_timebase_lock, flags);
-	q->state = atomic_read(&state);
+	q->state = atomic_read(&parkclock_updater_state);
 	q->flags = parkclock_host_sample(&sample) ? 0 : PARKCLOCK_COUNTER_UNUSABLE;
 	q->parks = parks;
 	q->wakes = wakes;
@@ -346,7 +349,7 @@ void parkclock_updater_start(unsigned int reason)
 		stop_reasons &= ~reason;
 		if (!stop_reasons) {
 			raw_spin_lock_irqsave(&parkclock_timebase_lock, flags);
-			atomic_set(&state, PARKCLOCK_PARKED);
+			atomic_set(&parkclock_updater_state, PARKCLOCK_PARKED);
 			/* State, then count: a get saw STOPPED, or is seen here. */
 			smp_mb();
 			if (parkclock_refs_held())
@@ -373,7 +376,7 @@ void parkclock_updater_stop(unsigned int reason)
 	mutex_lock(&lifecycle);
 	if (!stop_reasons) {
 		raw_spin_lock_irqsave(&parkclock_timebase_lock, flags);
-		atomic_set(&state, PARKCLOCK_STOPPED);
+		atomic_set(&parkclock_updater_state, PARKCLOCK_STOPPED);
 		parkclock_timebase_invalidate();
 		raw_spin_unlock_irqrestore(&parkclock_timebase_lock, flags);
 		/* Not under the lock: the callback takes it. */

@@ -5,8 +5,14 @@
 #ifndef PARKCLOCK_UPDATER_H
 #define PARKCLOCK_UPDATER_H
 
+#include <linux/atomic.h>
 #include <linux/bits.h>
+#include <linux/compiler.h>
 #include <linux/parkclock.h>
+#include <linux/types.h>
+
+#include "refs.h"
+#include "timebase.h"
 
 /* Why the updater is stopped. It runs when there is no reason left. */
 #define PARKCLOCK_STOP_UNLOADED	BIT(0)
@@ -19,10 +25,43 @@ void parkclock_updater_start(unsigned int reason);
 void parkclock_updater_stop(unsigned int reason);
 void parkclock_updater_set(unsigned int *parameter, unsigned int value);
 
-void parkclock_updater_get(void);
-void parkclock_updater_put(void);
 void parkclock_updater_read(const struct parkclock_clock *clock, int clock_id,
 			    struct parkclock_reading *r);
 void parkclock_updater_query(struct parkclock_query *q);
+
+/* For parkclock_updater_get() alone. */
+extern atomic_t parkclock_updater_state;
+
+bool parkclock_updater_get_slow(void);
+
+/**
+ * parkclock_updater_get() - take a reference
+ * @cycles: the counter now
+ *
+ * The page is valid when this returns, and a timer keeps it so until the
+ * matching put; except where it cannot be (STOPPED, or a counter that may not be
+ * used).
+ *
+ * Context: any but NMI, also under a run-queue lock.
+ * Return: whether this has woken the updater.
+ */
+static __always_inline bool parkclock_updater_get(u64 cycles)
+{
+	parkclock_refs_get();	/* a full barrier, too */
+	if (likely(atomic_read_acquire(&parkclock_updater_state) == PARKCLOCK_ACTIVE &&
+		   !parkclock_timebase_stale(cycles)))
+		return false;
+	return parkclock_updater_get_slow();
+}
+
+/**
+ * parkclock_updater_put() - drop a reference
+ *
+ * Context: any.
+ */
+static inline void parkclock_updater_put(void)
+{
+	parkclock_refs_put();
+}
 
 #endif

@@ -93,6 +93,9 @@
  *   it; the vDSO of another CPU may know of it a moment earlier.
  * - A reference (PARKCLOCK_IOC_HOLD) keeps the page inside its window from
  *   before the call returns.
+ * - A task that is registered (PARKCLOCK_IOC_REGISTER) finds the page inside its
+ *   window from the first instruction after it was switched in, for as long as
+ *   it runs.
  *
  *
  * VERSIONS
@@ -300,10 +303,24 @@ struct parkclock_read {
  * @expirations:	times the timer fired
  * @invalidations:	times the page was made invalid before its window ended
  * @slow_reads:		calls of PARKCLOCK_IOC_READ that succeeded
+ * @tasks:		registered tasks of this clock
+ * @running:		those of them that run, or were preempted: each of them holds
+ *			a reference
+ * @cpu_ns:		how long registered tasks of this clock have run, in ns (of the
+ *			counter, at its nominal frequency), since each was registered;
+ *			those that run now and those that are registered no more
+ *			included. Never smaller than before.
+ * @all_tasks:		registrations on the host: a task counts once for each of
+ *			its clocks
+ * @all_running:	those of them that run, or were preempted
+ * @run_transitions:	times that the task of a registration began to run
+ * @run_wakes:		times that this woke the updater
+ * @run_missed:		tasks that should have inherited a registration of this
+ *			clock, but for want of memory or because of a limit did not
  * @reserved:		zero
  *
  * Taking it does not wake the updater. Counters start at zero when the module
- * is loaded.
+ * is loaded, those of a clock when it is opened.
  */
 struct parkclock_query {
 	__u32 state;
@@ -325,7 +342,15 @@ struct parkclock_query {
 	__u64 expirations;
 	__u64 invalidations;
 	__u64 slow_reads;
-	__u64 reserved[14];
+	__u64 tasks;
+	__u64 running;
+	__u64 cpu_ns;
+	__u64 all_tasks;
+	__u64 all_running;
+	__u64 run_transitions;
+	__u64 run_wakes;
+	__u64 run_missed;
+	__u64 reserved[6];
 };
 
 #define PARKCLOCK_IOC_QUERY	_IOR(PARKCLOCK_IOC_TYPE, 0x00, struct parkclock_query)
@@ -343,6 +368,69 @@ struct parkclock_query {
 #define PARKCLOCK_IOC_HOLD	_IO(PARKCLOCK_IOC_TYPE, 0x02)
 #define PARKCLOCK_IOC_RELEASE	_IO(PARKCLOCK_IOC_TYPE, 0x03)
 #define PARKCLOCK_HOLD_MAX	65536
+
+/* Bits of parkclock_register.flags */
+#define PARKCLOCK_TASK_PROCESS	0x1	/* every thread of the task's process */
+#define PARKCLOCK_TASK_INHERIT	0x2	/* and what it creates from now on */
+
+/**
+ * struct parkclock_register - argument of REGISTER and UNREGISTER
+ * @tid:	id of a thread, as the caller sees it (gettid()); 0 is the caller
+ * @flags:	PARKCLOCK_TASK_*
+ * @reserved:	zero
+ */
+struct parkclock_register {
+	__s32 tid;
+	__u32 flags;
+	__u64 reserved[3];
+};
+
+/*
+ * REGISTER ties a task (a thread) to the clock: from being switched in until it
+ * blocks or exits it holds a reference, which it takes before its first
+ * instruction. Being preempted does not drop it. A task that runs when it is
+ * registered holds one when the call returns; one that sleeps holds none, so a
+ * sandbox all of whose tasks sleep lets the clock park.
+ *
+ * With PARKCLOCK_TASK_PROCESS it is done for each thread of the process that is
+ * not registered yet, the flags of the others stay. With PARKCLOCK_TASK_INHERIT
+ * the threads and child processes that a task creates are registered when they
+ * are created, and theirs likewise. There is nobody to be told when that fails:
+ * parkclock_query.run_missed counts it.
+ *
+ * UNREGISTER takes it back, with PARKCLOCK_TASK_PROCESS for every registered
+ * thread of the process. Otherwise a registration ends when its task exits, or
+ * with the open file, that is, with its last descriptor and its last mapping.
+ * It stays over execve(). No task or open file is kept from going.
+ *
+ * The caller's own process may be registered through any descriptor. For other
+ * tasks the descriptor must be open for writing as well; and to REGISTER them
+ * the caller must have the user id of the task (its filesystem user id must be
+ * the task's real, effective and saved ones) or CAP_SYS_PTRACE in its user
+ * namespace.
+ *
+ * For a task that is not the caller, REGISTER waits until all CPUs have passed a
+ * context switch, some ms, and a QUERY of the same clock may wait with it. Many
+ * threads of a process take no longer than one, and those that inherit do not wait.
+ * The kernel's own workers for a process (io_uring) do not inherit.
+ *
+ * EINVAL:	unknown flags, a negative id; UNREGISTER: PARKCLOCK_TASK_INHERIT.
+ * ESRCH:	there is no such task; REGISTER: or it has exited.
+ * EPERM:	not permitted as said above, or a task of the kernel's own.
+ * EEXIST:	REGISTER: the task, or each thread of the process, is registered.
+ * ENOENT:	UNREGISTER: the task is not registered, or no thread of the process.
+ * ENOSPC:	REGISTER: more tasks than the module's parameter max_tasks allows
+ *		to one clock, or more than PARKCLOCK_TASK_CLOCKS_MAX clocks for one
+ *		task.
+ * ENOMEM:	REGISTER: no memory.
+ * EINTR:	REGISTER: killed while it waited.
+ * EOPNOTSUPP:	REGISTER: this kernel was built without tracepoints.
+ */
+#define PARKCLOCK_IOC_REGISTER	\
+	_IOW(PARKCLOCK_IOC_TYPE, 0x04, struct parkclock_register)
+#define PARKCLOCK_IOC_UNREGISTER \
+	_IOW(PARKCLOCK_IOC_TYPE, 0x05, struct parkclock_register)
+#define PARKCLOCK_TASK_CLOCKS_MAX	4
 
 /*
  * THE READER
