@@ -18,7 +18,9 @@ err=$dir/err
 tests="version help usage no_device status_text status_json status_does_not_wake
 read_wakes read_one_clock read_page read_page_expired read_count read_json
 read_disabled hold_time hold_signals watch_lines watch_signal watch_terminal
-full_disk"
+run_status run_no_switches run_sleeping run_spinning run_wakes run_low_descriptors
+run_child run_inherit register_exits register_runs register_signals register_thread
+register_inherit register_nobody register_not_permitted full_disk"
 
 # expect STATUS ARGUMENT...: run the tool; output in $out and $err
 expect()
@@ -36,7 +38,7 @@ expect()
 # One of the numbers of status --json, or its state.
 status()
 {
-	"$tool" status --json | tr ',' '\n' | tr -d '{"}' | sed -n "s/^$1://p"
+	"$tool" status --json | sed -n "s/.*\"$1\":\"\{0,1\}\([^,\"}]*\).*/\1/p"
 }
 
 # wait_for FIELD VALUE: up to 20 s; nothing waited for takes nearly as long
@@ -72,7 +74,24 @@ park()
 	echo Y >"$params/enabled"
 	echo 10 >"$params/interval_ms"
 	echo 5 >"$params/slack_percent"
-	wait_for references 0 && wait_for state parked && wait_for window_left_ns 0
+	wait_for references 0 && wait_for all_tasks 0 && wait_for state parked &&
+		wait_for window_left_ns 0
+}
+
+# Does this kernel tell of context switches? If not, nothing can be registered.
+switches=0
+[ -d /sys/kernel/tracing/events/sched/sched_switch ] && switches=1
+
+# skip TEXT: for the reason that TEXT says
+skip()
+{
+	echo " # SKIP $1" >"$dir/skip"
+}
+
+no_switches()
+{
+	[ "$switches" -eq 1 ] && return 1
+	skip "needs a kernel with tracepoints"
 }
 
 # is FIELD VALUE
@@ -126,10 +145,10 @@ version()
 help()
 {
 	expect 0 --help && has '^usage: parkclock ' "$out" && lines 0 "$err" || return
-	for command in status read hold watch; do
+	for command in status read hold watch run register; do
 		has "^  $command " "$out" || return
 	done
-	for command in status read hold watch; do
+	for command in status read hold watch run register; do
 		expect 0 "$command" --help && has "^usage: parkclock $command" "$out" &&
 			lines 0 "$err" || return
 	done
@@ -172,7 +191,20 @@ usage()
 	usage_error watch extra &&
 	usage_error watch --interval 0 &&
 	usage_error watch --interval 0.009 &&
-	usage_error watch --count 0
+	usage_error watch --count 0 &&
+	usage_error run &&
+	usage_error run --inherit &&
+	usage_error run -- &&
+	usage_error run --thread true &&
+	usage_error register &&
+	usage_error register --thread &&
+	usage_error register 0 &&
+	usage_error register -1 &&
+	usage_error register '' &&
+	usage_error register 1x &&
+	usage_error register 4294967297 &&
+	usage_error register $$ $$ &&
+	usage_error register --nonsense $$
 }
 
 # Fails with one line: what, why, what to do.
@@ -185,37 +217,41 @@ failure()
 
 no_device()
 {
-	for command in status read hold watch; do
-		failure 'modprobe parkclock' --device /nonsense "$command" &&
-		failure 'not a parkclock device' --device /dev/zero "$command" || return
+	for command in status read hold watch 'run true' "register $$"; do
+		# shellcheck disable=SC2086 # words of the command
+		failure 'modprobe parkclock' --device /nonsense $command &&
+		failure 'not a parkclock device' --device /dev/zero $command || return
 	done
 	expect 0 --device /dev/parkclock status
 }
 
 status_text()
 {
-	expect 0 status && lines 0 "$err" && lines 14 "$out" &&
-	has '^state          parked (' "$out" &&
-	has '^references     0$' "$out" &&
-	has '^interval       0.01 s, window 0.04 s, slack 0.0005 s$' "$out" &&
-	has '^window left    0, the page has no time$' "$out" &&
-	has '^error bound    none$' "$out" || return
+	expect 0 status && lines 0 "$err" && lines 18 "$out" &&
+	has '^state            parked (' "$out" &&
+	has '^references       0$' "$out" &&
+	has '^registered       0$' "$out" &&
+	has '^running          0$' "$out" &&
+	has '^interval         0.01 s, window 0.04 s, slack 0.0005 s$' "$out" &&
+	has '^window left      0, the page has no time$' "$out" &&
+	has '^error bound      none$' "$out" || return
 	"$tool" read >/dev/null
 	expect 0 status || return
 	if [ "$usable" -eq 1 ]; then
-		has '^counter        TSC, .* MHz, usable$' "$out" &&
-		has '^rate           [0-9.]* ns per cycle ([0-9.]* MHz)$' "$out"
+		has '^counter          TSC, .* MHz, usable$' "$out" &&
+		has '^rate             [0-9.]* ns per cycle ([0-9.]* MHz)$' "$out"
 	else
-		has '^counter        TSC, .* MHz, unusable: .* every read is slow$' "$out" &&
-		has '^rate           none yet$' "$out"
+		has '^counter          TSC, .* MHz, unusable: .* every read is slow$' "$out" &&
+		has '^rate             none yet$' "$out"
 	fi
 }
 
 status_json()
 {
-	names='state references interval_ns window_ns slack_ns window_left_ns error_ns
+	names='state references all_tasks all_running interval_ns window_ns slack_ns window_left_ns error_ns
 		counter counter_hz counter_usable cycles rate rate_shift generation
-		parks wakes refreshes expirations invalidations slow_reads'
+		parks wakes refreshes expirations invalidations slow_reads
+		run_transitions run_wakes'
 	# shellcheck disable=SC2086 # one argument for each name
 	expect 0 status --json && lines 1 "$out" && json_like "$out" $names &&
 	is interval_ns 10000000 && is window_ns 40000000 && is slack_ns 500000 &&
@@ -403,7 +439,7 @@ watch_signal()
 watch_terminal()
 {
 	if ! [ -e /dev/tty0 ]; then
-		echo " # SKIP needs a kernel with virtual terminals" >"$dir/skip"
+		skip "needs a kernel with virtual terminals"
 		return
 	fi
 	printf '\033c' >/dev/tty9
@@ -411,10 +447,295 @@ watch_terminal()
 	{ fold -w 80 /dev/vcs9; echo; } >"$out"
 	sed -n 1p "$out" >"$dir/first" && has '^state  *parked ' "$dir/first" &&
 	has '^window left  *\[ *\] 0.000 of 0.040 s' "$out" &&
+	has '^registered  *0, running 0 ' "$out" &&
 	[ "$(grep -c '^references ' "$out")" -eq 1 ] &&
-	[ "$(grep -c '[^ ]' "$out")" -eq 12 ] && return
+	[ "$(grep -c '[^ ]' "$out")" -eq 15 ] && return
 	cat "$out"
 	return 1
+}
+
+run_status()
+{
+	no_switches && return
+	expect 0 run true && lines 0 "$out" && lines 0 "$err" && expect 7 run -- sh -c 'exit 7' &&
+	expect 0 run echo --inherit && has '^--inherit$' "$out" &&
+	expect 0 run --inherit -- echo -- --help && has '^-- --help$' "$out" &&
+	expect 143 run sh -c 'kill -TERM $$' || return
+	touch "$dir/text"
+	expect 127 run "$dir/nonsense" && lines 1 "$err" && has '^parkclock: cannot run ' "$err" &&
+	expect 127 run nonsense-of-a-name && lines 1 "$err" &&
+	expect 126 run "$dir/text" && lines 1 "$err" && has '^parkclock: cannot run ' "$err" &&
+	expect 126 run "$dir" && lines 1 "$err"
+}
+
+# Said in words, and the command does not run.
+run_no_switches()
+{
+	if [ "$switches" -eq 1 ]; then
+		skip "needs a kernel without tracepoints"
+		return
+	fi
+	failure 'built without tracepoints' run touch "$dir/ran" &&
+	failure 'built without tracepoints' register $$ && is all_tasks 0 && ! [ -e "$dir/ran" ]
+}
+
+# background COMMAND...: its id is $pid; it is killed after the test at the latest
+background()
+{
+	"$@" &
+	pid=$!
+	started="$started $pid"
+}
+
+# Those, and what they have started.
+end_background()
+{
+	for pid in $started $(cat "$dir/child" 2>/dev/null); do
+		kill -KILL "$pid"
+	done 2>/dev/null
+	for pid in $started; do
+		wait "$pid"
+	done
+	started=
+	rm -f "$dir/child"
+}
+
+# exited ID: not to be waited for if it never does
+exited()
+{
+	! grep -qv ') Z ' "/proc/$1/stat" 2>/dev/null
+}
+
+# ended STATUS: the command in the background ends so, by itself
+ended()
+{
+	wait_until exited "$pid" || return
+	wait "$pid"
+	got=$?
+	[ "$got" -eq "$1" ] && return
+	echo "exit status $got, not $1"
+	return 1
+}
+
+# wait_until COMMAND...: up to 20 s, as above
+wait_until()
+{
+	n=0
+	until "$@"; do
+		n=$((n + 1))
+		if [ "$n" -gt 200 ]; then
+			echo "not in 20 s: $*"
+			return 1
+		fi
+		sleep 0.1
+	done
+}
+
+# counted TASKS RUNNING: soon so many are
+counted()
+{
+	wait_for all_tasks "$1" && wait_for all_running "$2"
+}
+
+# What sleeps does not keep the clock awake, and what is killed is gone.
+run_sleeping()
+{
+	no_switches && return
+	background "$tool" run sleep 1000
+	counted 1 0 && wait_for state parked && is references 0 || return
+	kill "$pid"
+	ended 143 && wait_for all_tasks 0
+}
+
+# One task, which runs: the page is valid, or soon again if the machine stands still.
+protected()
+{
+	counted 1 1 && is references 1 && wait_for state "$state_held" || return
+	[ "$usable" -eq 0 ] || wait_until "$tool" read --page >/dev/null
+}
+
+run_spinning()
+{
+	no_switches && return
+	echo 1000 >"$params/interval_ms"
+	background "$tool" run sh -c 'while :; do :; done'
+	protected
+}
+
+begun_since()
+{
+	[ "$(status run_transitions)" -gt "$1" ]
+}
+
+# The clock is parked, then the command reads a line. Descriptor 3 is there so that it
+# can open the fifo, too.
+run_wakes()
+{
+	no_switches && return
+	mkfifo "$dir/fifo"
+	exec 3<>"$dir/fifo"
+	# shellcheck disable=SC2016 # the command's own variables
+	background "$tool" run sh -c 'read -r line <"$0"; exec sleep 1000' "$dir/fifo"
+	counted 1 0 && wait_for state parked && is references 0 || return
+	begun=$(status run_transitions)
+	wakes=$(status run_wakes)
+	echo >&3
+	wait_until begun_since "$begun" || return
+	[ "$(($(status run_wakes) > wakes))" -eq "$usable" ] && return
+	echo "no wake (or a wake for nothing)"
+	return 1
+}
+
+# A script that uses the low descriptors does not close the clock by that.
+run_low_descriptors()
+{
+	no_switches && return
+	# shellcheck disable=SC2016 # the command's own variables
+	background "$tool" run sh -c \
+		'exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-; echo $$ >"$0"; exec sleep 1000' "$dir/child"
+	wait_until [ -s "$dir/child" ] && counted 1 0
+}
+
+# run_parent OPTION...: a command that creates a child
+run_parent()
+{
+	# shellcheck disable=SC2016 # the command's own variables
+	background "$tool" run "$@" -- sh -c 'sleep 1000 & echo $! >"$0"; wait' "$dir/child"
+	wait_until [ -s "$dir/child" ]
+}
+
+# The child has the descriptor, too, but is not registered.
+run_child()
+{
+	no_switches && return
+	run_parent && counted 1 0 || return
+	kill "$pid"
+	ended 143 && wait_for all_tasks 0
+}
+
+run_inherit()
+{
+	no_switches && return
+	run_parent --inherit && counted 2 0 || return
+	kill "$pid"
+	ended 143 && wait_for all_tasks 1 || return
+	kill "$(cat "$dir/child")"
+	wait_for all_tasks 0
+}
+
+# register ARGUMENT...: in the background; $dir/register has its output
+register()
+{
+	background "$tool" register "$@" >"$dir/register"
+}
+
+# over TEXT: it has ended well, because of that
+over()
+{
+	ended 0 && is all_tasks 0 && lines 2 "$dir/register" &&
+	has "^[a-z]* [0-9]* is registered, tasks: 1\$" "$dir/register" &&
+	has "is over ($1), the tasks ran for [0-9]*\.[0-9]* s\$" "$dir/register"
+}
+
+register_exits()
+{
+	no_switches && return
+	background sleep 1000
+	target=$pid
+	register "$target"
+	counted 1 0 && wait_for state parked || return
+	kill "$target"
+	over 'no task is left'
+}
+
+# It runs already when it is registered.
+register_runs()
+{
+	no_switches && return
+	echo 1000 >"$params/interval_ms"
+	background sh -c 'while :; do :; done'
+	target=$pid
+	register "$target"
+	protected || return
+	kill "$target"
+	over 'no task is left' && has 'ran for [0-9.]*[1-9]' "$dir/register"
+}
+
+# The registration ends, the process does not.
+register_signals()
+{
+	no_switches && return
+	background sleep 1000
+	target=$pid
+	for signal in INT TERM HUP; do
+		register "$target"
+		counted 1 0 && wait_until has 'is registered' "$dir/register" >/dev/null || return
+		kill -"$signal" "$pid"
+		over '[A-Z][a-z]*' && kill -0 "$target" || return
+	done
+	register "$target"
+	wait_for all_tasks 1 || return
+	kill -KILL "$pid"
+	wait_for all_tasks 0 && kill -0 "$target"
+}
+
+register_thread()
+{
+	no_switches && return
+	background sleep 1000
+	target=$pid
+	register --thread "$target"
+	counted 1 0 || return
+	kill "$target"
+	over 'no task is left' && has '^thread ' "$dir/register"
+}
+
+# What the process creates is registered, too, and may outlive it.
+register_inherit()
+{
+	no_switches && return
+	mkfifo "$dir/fifo"
+	exec 3<>"$dir/fifo"
+	# shellcheck disable=SC2016 # the command's own variables
+	background sh -c 'read -r line <"$1"; sleep 1000 & echo $! >"$0"; wait' \
+		"$dir/child" "$dir/fifo"
+	target=$pid
+	register --inherit "$target"
+	counted 1 0 && echo >&3 && wait_until [ -s "$dir/child" ] && counted 2 0 || return
+	kill "$target"
+	wait_for all_tasks 1 && kill -0 "$pid" || return
+	kill "$(cat "$dir/child")"
+	over 'no task is left'
+}
+
+# No id is as large.
+register_nobody()
+{
+	failure 'No such process' register 4194305 &&
+	failure 'No such process' register --thread 4194305 && is all_tasks 0
+}
+
+# Another user's process, the kernel's, and a device that cannot be written to, which
+# is enough to run.
+register_not_permitted()
+{
+	no_switches && return
+	failure 'not permitted' register 2 || return
+	grep -q '^nobody:' /etc/passwd || echo 'nobody:x:65534:65534::/:/bin/sh' >>/etc/passwd
+	chmod 711 "$dir"
+	mknod "$dir/writable" c 10 "$(sed -n 's/ *\([0-9]*\) parkclock/\1/p' /proc/misc)" &&
+		chmod 666 "$dir/writable" || return
+	printf '%s\n' '#!/bin/sh' "exec su -s /bin/sh nobody -c \"exec $tool \$*\"" >"$dir/as_nobody"
+	chmod 700 "$dir/as_nobody"
+	root_tool=$tool
+	tool=$dir/as_nobody
+	failure 'Permission denied' register $$ &&
+	failure 'not permitted' --device "$dir/writable" register $$ &&
+	failure 'not permitted' --device "$dir/writable" register --thread $$ &&
+	expect 0 run true && expect 0 --device "$dir/writable" run true
+	result=$?
+	tool=$root_tool
+	return "$result"
 }
 
 # What cannot be printed is a failure, not a success without output.
@@ -436,9 +757,10 @@ echo "TAP version 13"
 echo "1..$#"
 number=0
 failed=0
+started=
 for test; do
 	number=$((number + 1))
-	rm -f "$dir/skip"
+	rm -f "$dir/skip" "$dir/fifo"
 	if { park && $test; } >"$dir/log" 2>&1; then
 		echo "ok $number $test$(cat "$dir/skip" 2>/dev/null)"
 	else
@@ -446,6 +768,7 @@ for test; do
 		echo "not ok $number $test"
 		failed=1
 	fi
+	end_background 2>/dev/null
 done
 echo 1000 >"$params/interval_ms"
 echo 5 >"$params/slack_percent"

@@ -2,8 +2,12 @@
 /*
  * libparkclock, against a loaded module: that each function does what
  * libparkclock.h says, on the page, on the slow path, and where it must fail.
+ *
+ * And of the tool, $PARKCLOCK or /bin/parkclock, what needs a process that has threads:
+ * that "parkclock register" registers all of them, and one of them if it is told so.
  */
 #include <pthread.h>
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
@@ -123,6 +127,25 @@ TEST(close_gives_back_the_descriptor)
 	EXPECT_EQ(-1, fcntl(fd, F_GETFD));
 }
 
+TEST(owner_may_write)
+{
+	struct parkclock *pc = parkclock_open_owner(NULL);
+	int64_t ns;
+	int fd;
+
+	ASSERT_NE(NULL, pc);
+	fd = parkclock_fd(pc);
+	EXPECT_EQ(FD_CLOEXEC, fcntl(fd, F_GETFD));
+	EXPECT_EQ(O_RDWR, fcntl(fd, F_GETFL) & O_ACCMODE);
+	EXPECT_EQ(1, parkclock_usable(parkclock_map(pc)));
+	EXPECT_EQ(0, parkclock_now(pc, CLOCK_MONOTONIC, &ns));
+	parkclock_close(pc);
+
+	EXPECT_EQ(NULL, parkclock_open_owner("/dev/zero"));
+	EXPECT_EQ(ENOTTY, errno);
+	EXPECT_EQ(-1, fcntl(fd, F_GETFD));
+}
+
 /* A mapping that outlives the close would keep the reference. */
 TEST(close_gives_back_the_references)
 {
@@ -185,8 +208,12 @@ TEST(explanations)
 		0, ENOENT, ENODEV, EACCES, EPERM, ENOTTY, EPROTO, EMFILE, ENFILE, ENOMEM, EAGAIN
 	};
 	static const int errs[] = { 0, EAGAIN, EINVAL, EPERM, ENOENT, EOVERFLOW };
+	static const int register_errs[] = {
+		0, ESRCH, EPERM, EEXIST, ENOENT, EINVAL, ENOSPC, ENOMEM, EOPNOTSUPP
+	};
 	const int n = ARRAY_SIZE(open_errs);
 	const int m = ARRAY_SIZE(errs);
+	const int l = ARRAY_SIZE(register_errs);
 
 	for (int i = 0; i < n; i++)
 		for (int j = 0; j < i; j++)
@@ -195,7 +222,14 @@ TEST(explanations)
 	for (int i = 0; i < m; i++)
 		for (int j = 0; j < i; j++)
 			EXPECT_STRNE(parkclock_explain(errs[i]), parkclock_explain(errs[j]));
+	for (int i = 0; i < l; i++)
+		for (int j = 0; j < i; j++)
+			EXPECT_STRNE(parkclock_explain_register(register_errs[i]),
+				     parkclock_explain_register(register_errs[j]));
 	EXPECT_STRNE(parkclock_explain(ENOENT), parkclock_explain_open(ENOENT));
+	EXPECT_STRNE(parkclock_explain(ENOENT), parkclock_explain_register(ENOENT));
+	EXPECT_STRNE(parkclock_explain(EPERM), parkclock_explain_register(EPERM));
+	EXPECT_NE(NULL, strstr(parkclock_explain_register(EOPNOTSUPP), "without tracepoints"));
 }
 
 /* With a reference, every way to read is right, and only one makes slow reads. */
@@ -296,6 +330,271 @@ TEST_F(library, references)
 	EXPECT_EQ(0, parkclock_release(self->pc));
 	EXPECT_EQ(-1, parkclock_release(self->pc));
 	EXPECT_EQ(ENOENT, errno);
+}
+
+static struct parkclock_query look(struct parkclock *pc)
+{
+	struct parkclock_query q;
+
+	if (parkclock_query(pc, &q))
+		die("parkclock_query");
+	return q;
+}
+
+/* The CPU clock goes on while the caller runs; without the TSC, by ticks. */
+static bool cpu_clock_runs(struct parkclock *pc)
+{
+	const int64_t end = now_ns(CLOCK_MONOTONIC) + PATIENCE_MS * 1000000LL;
+	const uint64_t before = look(pc).cpu_ns;
+
+	while (now_ns(CLOCK_MONOTONIC) < end)
+		if (look(pc).cpu_ns > before)
+			return true;
+	return false;
+}
+
+/* Registered, the caller runs: that is a reference, and CPU time. */
+TEST_F(library, register_self)
+{
+	struct parkclock *pc = self->pc;
+
+	NEEDS_SWITCHES(return);
+	must_set("interval_ms", LONG_INTERVAL);
+	errno = NOT_TOUCHED;
+	EXPECT_EQ(0, parkclock_register(pc, 0, 0));
+	EXPECT_EQ(1, look(pc).tasks);
+	EXPECT_EQ(1, look(pc).running);
+	EXPECT_EQ(state_held(), look(pc).state);
+	if (counter_usable())
+		EXPECT_TRUE(right(pc, parkclock_page_now_bound));
+	EXPECT_TRUE(cpu_clock_runs(pc));
+	EXPECT_EQ(-1, parkclock_register(pc, gettid(), PARKCLOCK_TASK_INHERIT));
+	EXPECT_EQ(EEXIST, errno);
+	EXPECT_EQ(-1, parkclock_register(pc, 0, PARKCLOCK_TASK_PROCESS));
+	EXPECT_EQ(EEXIST, errno);
+	EXPECT_EQ(1, look(pc).tasks);
+
+	errno = NOT_TOUCHED;
+	EXPECT_EQ(0, parkclock_unregister(pc, gettid(), 0));
+	EXPECT_EQ(NOT_TOUCHED, errno);
+	EXPECT_EQ(0, look(pc).tasks);
+	EXPECT_EQ(0, look(pc).references);
+	EXPECT_EQ(-1, parkclock_unregister(pc, 0, 0));
+	EXPECT_EQ(ENOENT, errno);
+	EXPECT_EQ(-1, parkclock_unregister(pc, 0, PARKCLOCK_TASK_PROCESS));
+	EXPECT_EQ(ENOENT, errno);
+}
+
+/* A handle that is closed leaves no registration behind. */
+TEST_F(library, close_unregisters)
+{
+	struct parkclock *pc = parkclock_open(NULL);
+
+	NEEDS_SWITCHES(return);
+	ASSERT_NE(NULL, pc);
+	ASSERT_EQ(0, parkclock_register(pc, 0, PARKCLOCK_TASK_PROCESS));
+	EXPECT_EQ(1, look(self->pc).all_tasks);
+	EXPECT_EQ(0, look(self->pc).tasks);
+	parkclock_close(pc);
+	EXPECT_EQ(0, look(self->pc).all_tasks);
+}
+
+TEST_F(library, bad_registrations)
+{
+	struct parkclock *pc = self->pc;
+	pid_t dead;
+
+	EXPECT_EQ(-1, parkclock_register(pc, 0, 0x4));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(-1, parkclock_register(pc, -1, 0));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(-1, parkclock_unregister(pc, 0, PARKCLOCK_TASK_INHERIT));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(-1, parkclock_unregister(pc, -1, 0));
+	EXPECT_EQ(EINVAL, errno);
+	dead = fork();
+	ASSERT_LE(0, dead);
+	if (!dead)
+		_exit(0);
+	ASSERT_EQ(dead, waitpid(dead, NULL, 0));
+	EXPECT_EQ(-1, parkclock_register(pc, dead, 0));
+	EXPECT_EQ(ESRCH, errno);
+	EXPECT_EQ(-1, parkclock_unregister(pc, dead, 0));
+	EXPECT_EQ(ESRCH, errno);
+	EXPECT_EQ(0, look(pc).tasks);
+}
+
+/* A task of another process: only through the handle of an owner. */
+TEST_F(library, register_others)
+{
+	struct parkclock *owner = parkclock_open_owner(NULL);
+	pid_t child;
+	int status;
+
+	NEEDS_SWITCHES(return);
+	ASSERT_NE(NULL, owner);
+	child = fork();
+	ASSERT_LE(0, child);
+	if (!child)
+		pause();
+	EXPECT_EQ(-1, parkclock_register(self->pc, child, 0));
+	EXPECT_EQ(EPERM, errno);
+	EXPECT_EQ(-1, parkclock_unregister(self->pc, child, 0));
+	EXPECT_EQ(EPERM, errno);
+	EXPECT_EQ(0, parkclock_register(owner, child, PARKCLOCK_TASK_PROCESS));
+	EXPECT_EQ(1, look(owner).tasks);
+	EXPECT_EQ(0, parkclock_unregister(owner, child, 0));
+	EXPECT_EQ(0, look(owner).tasks);
+	EXPECT_EQ(0, parkclock_register(owner, child, 0));
+	kill(child, SIGKILL);
+	EXPECT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_TRUE(wait_tasks(parkclock_fd(owner), 0));
+	parkclock_close(owner);
+}
+
+/* For a child: another user, with a handle of root's, who may read the device only. */
+static int as_nobody(struct parkclock *owner, pid_t roots)
+{
+	if (setresuid(65534, 65534, 65534))
+		return 1;
+	if (parkclock_open_owner(NULL) || errno != EACCES)
+		return 2;
+	if (!parkclock_register(owner, roots, 0) || errno != EPERM)
+		return 3;
+	if (parkclock_register(owner, 0, 0) || parkclock_unregister(owner, 0, 0))
+		return 4;
+	return 0;
+}
+
+TEST_F(library, not_permitted)
+{
+	struct parkclock *owner = parkclock_open_owner(NULL);
+	pid_t child;
+	int status;
+
+	NEEDS_SWITCHES(return);
+	ASSERT_NE(NULL, owner);
+	child = fork();
+	ASSERT_LE(0, child);
+	if (!child)
+		_exit(as_nobody(owner, getppid()));
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(0, look(owner).tasks);
+	parkclock_close(owner);
+}
+
+TEST_F(library, no_switches)
+{
+	if (exists(TRACING "events/sched/sched_switch"))
+		SKIP(return, "needs a kernel without tracepoints");
+	EXPECT_EQ(-1, parkclock_register(self->pc, 0, 0));
+	EXPECT_EQ(EOPNOTSUPP, errno);
+	EXPECT_EQ(0, look(self->pc).tasks);
+}
+
+struct idler {
+	pthread_t thread;
+	atomic_int tid;
+	int pipe[2];
+};
+
+/* Until its pipe is closed. */
+static void *idle(void *arg)
+{
+	struct idler *idler = arg;
+	char byte;
+
+	idler->tid = gettid();
+	while (read(idler->pipe[0], &byte, 1) > 0)
+		;
+	return NULL;
+}
+
+/* "parkclock register [--thread] ID" in a child, whose id is returned. */
+static pid_t tool(const char *option, pid_t id)
+{
+	const char *path = getenv("PARKCLOCK");
+	char text[16];
+	pid_t child;
+	int null;
+
+	snprintf(text, sizeof(text), "%d", id);
+	child = fork();
+	if (child < 0)
+		die("fork");
+	if (child)
+		return child;
+	null = open("/dev/null", O_WRONLY);
+	dup2(null, STDOUT_FILENO);
+	dup2(null, STDERR_FILENO);
+	path = path ? path : "/bin/parkclock";
+	if (option)
+		execl(path, path, "register", option, text, NULL);
+	else
+		execl(path, path, "register", text, NULL);
+	_exit(127);
+}
+
+static bool wait_all_tasks(struct parkclock *pc, uint64_t tasks)
+{
+	for (int i = 0; i < PATIENCE_MS; i++) {
+		if (look(pc).all_tasks == tasks)
+			return true;
+		sleep_ms(1);
+	}
+	return false;
+}
+
+/* The exit status of the tool, which is asked to end if it has not. */
+static int end_tool(pid_t child)
+{
+	int status;
+
+	kill(child, SIGTERM);
+	if (waitpid(child, &status, 0) != child)
+		die("waitpid");
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* The threads of this process, registered by the tool. */
+TEST_F(library, tool_registers_threads)
+{
+	struct idler idlers[3] = { 0 };
+	pid_t child;
+	int status;
+
+	NEEDS_SWITCHES(return);
+	for (int i = 0; i < 3; i++) {
+		ASSERT_EQ(0, pipe2(idlers[i].pipe, O_CLOEXEC));
+		ASSERT_EQ(0, pthread_create(&idlers[i].thread, NULL, idle, &idlers[i]));
+	}
+	for (int i = 0; i < 3; i++)
+		while (!idlers[i].tid)
+			sleep_ms(1);
+
+	child = tool(NULL, getpid());
+	EXPECT_TRUE(wait_all_tasks(self->pc, 4));
+	EXPECT_EQ(0, end_tool(child));
+	EXPECT_EQ(0, look(self->pc).all_tasks);
+
+	/* It is no process. */
+	child = tool(NULL, idlers[1].tid);
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(1, WEXITSTATUS(status));
+
+	/* Its registration ends with the thread, and the tool by itself. */
+	child = tool("--thread", idlers[1].tid);
+	EXPECT_TRUE(wait_all_tasks(self->pc, 1));
+	EXPECT_EQ(0, waitpid(child, &status, WNOHANG));
+	for (int i = 0; i < 3; i++) {
+		close(idlers[i].pipe[1]);
+		EXPECT_EQ(0, pthread_join(idlers[i].thread, NULL));
+		close(idlers[i].pipe[0]);
+	}
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(0, look(self->pc).all_tasks);
 }
 
 /*

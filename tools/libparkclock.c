@@ -31,11 +31,11 @@ static int tsc_readable(void)
 }
 
 /* QUERY comes first: something else may not bear being mapped and read. */
-static int attach(struct parkclock *pc, const char *path)
+static int attach(struct parkclock *pc, const char *path, int access)
 {
 	struct parkclock_query query;
 
-	pc->fd = open(path, O_RDONLY | O_CLOEXEC);
+	pc->fd = open(path, access | O_CLOEXEC);
 	if (pc->fd < 0)
 		return -1;
 	if (parkclock_query(pc, &query))
@@ -56,17 +56,27 @@ err_close:
 	return -1;
 }
 
-struct parkclock *parkclock_open(const char *path)
+static struct parkclock *open_handle(const char *path, int access)
 {
 	struct parkclock *pc = malloc(sizeof(*pc));
 
 	if (!pc)
 		return NULL;
-	if (attach(pc, path ? path : PARKCLOCK_DEVICE)) {
+	if (attach(pc, path ? path : PARKCLOCK_DEVICE, access)) {
 		free(pc);
 		return NULL;
 	}
 	return pc;
+}
+
+struct parkclock *parkclock_open(const char *path)
+{
+	return open_handle(path, O_RDONLY);
+}
+
+struct parkclock *parkclock_open_owner(const char *path)
+{
+	return open_handle(path, O_RDWR);
 }
 
 void parkclock_close(struct parkclock *pc)
@@ -152,6 +162,20 @@ int parkclock_release(struct parkclock *pc)
 	return ioctl(pc->fd, PARKCLOCK_IOC_RELEASE, 0);
 }
 
+int parkclock_register(struct parkclock *pc, pid_t tid, unsigned int flags)
+{
+	const struct parkclock_register arg = { .tid = tid, .flags = flags };
+
+	return ioctl(pc->fd, PARKCLOCK_IOC_REGISTER, &arg);
+}
+
+int parkclock_unregister(struct parkclock *pc, pid_t tid, unsigned int flags)
+{
+	const struct parkclock_register arg = { .tid = tid, .flags = flags };
+
+	return ioctl(pc->fd, PARKCLOCK_IOC_UNREGISTER, &arg);
+}
+
 int parkclock_query(struct parkclock *pc, struct parkclock_query *query)
 {
 	return ioctl(pc->fd, PARKCLOCK_IOC_QUERY, query);
@@ -173,8 +197,8 @@ const char *parkclock_explain_open(int err)
 		return SAY("The device file has no driver: it is left over, or made by hand.",
 			   "Load the module with \"modprobe parkclock\", as root, and try again.");
 	case EACCES:
-		return SAY("The permissions of the device do not let this user read it.",
-			   "Ask for read access (chmod, or a udev rule), or try as root.");
+		return SAY("The permissions of the device do not let this user do so.",
+			   "Ask for it (chmod, or a udev rule), or try as root.");
 	case EPERM:
 		return SAY("A policy (seccomp, a device cgroup) forbids the device here.",
 			   "Allow it in the configuration of the sandbox.");
@@ -220,6 +244,38 @@ const char *parkclock_explain(int err)
 	case EOVERFLOW:
 		return SAY("As many references are held as one open file can hold.",
 			   "Release some, or open another handle.");
+	default:
+		return UNEXPECTED;
+	}
+}
+
+const char *parkclock_explain_register(int err)
+{
+	switch (err) {
+	case ESRCH:
+		return SAY("There is no such task, or it has exited.",
+			   "Give an id that is in use here: ids differ between pid namespaces.");
+	case EPERM:
+		return SAY("The task is another user's, the kernel's, or not for this handle.",
+			   "Register your own tasks, those of other processes by an owner's handle.");
+	case EEXIST:
+		return SAY("The task, or each thread of the process, is registered already.",
+			   "Go on; to have other flags, unregister it first.");
+	case ENOENT:
+		return SAY("The task is not registered, or has exited meanwhile.",
+			   "Unregister only what was registered through this handle.");
+	case EINVAL:
+		return SAY("The id is negative, or the flags are not among those for this.",
+			   "Take 0 or the id of a thread, and PARKCLOCK_TASK_*.");
+	case ENOSPC:
+		return SAY("More tasks than one clock may have, or more clocks than one task may.",
+			   "Raise the module's parameter max_tasks, or close other clocks.");
+	case ENOMEM:
+		return SAY("There is not enough memory for the registration.",
+			   "Free some, or raise the memory limit of the cgroup.");
+	case EOPNOTSUPP:
+		return SAY("This kernel was built without tracepoints: it tells of no switches.",
+			   "Hold a reference instead, or use a kernel that has them.");
 	default:
 		return UNEXPECTED;
 	}

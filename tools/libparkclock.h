@@ -15,6 +15,7 @@
 #define LIBPARKCLOCK_H
 
 #include <stdint.h>
+#include <sys/types.h>
 #include <time.h>
 
 #include <linux/parkclock.h>
@@ -44,11 +45,22 @@ struct parkclock;
 struct parkclock *parkclock_open(const char *path);
 
 /**
+ * parkclock_open_owner() - open a clock, for reading and writing
+ * @path: as above
+ *
+ * As parkclock_open(); and the tasks of other processes may be registered
+ * through the handle.
+ *
+ * Return: as above.
+ */
+struct parkclock *parkclock_open_owner(const char *path);
+
+/**
  * parkclock_close() - close a clock
  * @pc: the handle; NULL does nothing
  *
- * References held through it are given back, unless another process shares
- * them. Leaves errno alone.
+ * References held through it are given back, and registrations end, unless
+ * another process shares them. Leaves errno alone.
  */
 void parkclock_close(struct parkclock *pc);
 
@@ -141,6 +153,51 @@ int parkclock_hold(struct parkclock *pc);
 int parkclock_release(struct parkclock *pc);
 
 /**
+ * parkclock_register() - keep the page valid while a task runs
+ * @pc:    the handle
+ * @tid:   id of the task (a thread), as by gettid(); 0 for the calling thread
+ * @flags: PARKCLOCK_TASK_PROCESS (every thread of its process that is not
+ *	   registered yet), PARKCLOCK_TASK_INHERIT (and the threads and child
+ *	   processes that they create from now on), both, or 0
+ *
+ * The task finds the page valid from its first instruction after it was
+ * switched in, until it blocks. A task that sleeps lets the clock park.
+ *
+ * It lasts until parkclock_unregister(), the task's exit, or the end of the
+ * open file: execve() does not end it if a copy of the descriptor stays open.
+ * May take some ms for a task that is not the calling thread.
+ *
+ * Return: 0, or -1 with errno:
+ *	EEXIST      the task, or each thread of the process, is registered
+ *	EINVAL      unknown @flags, or @tid is negative
+ *	ENOMEM      no memory
+ *	ENOSPC      more tasks than the module's parameter max_tasks allows, or
+ *		    more than PARKCLOCK_TASK_CLOCKS_MAX clocks for one task
+ *	EOPNOTSUPP  this kernel was built without tracepoints
+ *	EPERM       a task of another process, and the handle is not of
+ *		    parkclock_open_owner(), or the task is another user's and the
+ *		    caller lacks CAP_SYS_PTRACE; or a task of the kernel's own
+ *	ESRCH       there is no such task, or it has exited
+ */
+int parkclock_register(struct parkclock *pc, pid_t tid, unsigned int flags);
+
+/**
+ * parkclock_unregister() - take a registration back
+ * @pc:    the handle
+ * @tid:   as above
+ * @flags: PARKCLOCK_TASK_PROCESS (every registered thread of its process) or 0
+ *
+ * Return: 0, or -1 with errno:
+ *	EINVAL  other @flags, or @tid is negative
+ *	ENOENT  the task is not registered through this handle, or no thread of
+ *		the process
+ *	EPERM   a task of another process, and the handle is not of
+ *		parkclock_open_owner()
+ *	ESRCH   there is no such task, or it has exited
+ */
+int parkclock_unregister(struct parkclock *pc, pid_t tid, unsigned int flags);
+
+/**
  * parkclock_query() - state and counters
  * @pc:    the handle
  * @query: what <linux/parkclock.h> says
@@ -152,13 +209,23 @@ int parkclock_release(struct parkclock *pc);
 int parkclock_query(struct parkclock *pc, struct parkclock_query *query);
 
 /**
- * parkclock_explain_open() - why parkclock_open() failed, and what to do
+ * parkclock_explain_open() - why parkclock_open() or parkclock_open_owner()
+ *			      failed, and what to do
  * @err: the errno that it left
  *
  * Return: a sentence or two, in English, without a newline. Never NULL; it
  * stays valid for ever, and any thread may call.
  */
 const char *parkclock_explain_open(int err);
+
+/**
+ * parkclock_explain_register() - why parkclock_register() or
+ *				  parkclock_unregister() failed, and what to do
+ * @err: the errno that it left
+ *
+ * Return: as above.
+ */
+const char *parkclock_explain_register(int err);
 
 /**
  * parkclock_explain() - why another function failed, and what to do

@@ -7,6 +7,8 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <poll.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,21 +17,23 @@
 static const char help[] =
 	"usage: parkclock [--device PATH] COMMAND [OPTION ...]\n"
 	"\n"
-	"Looks at the clock that the parkclock module publishes.\n"
+	"Looks at the clock that the parkclock module publishes, and has it kept fresh.\n"
 	"\n"
 	"  status         show the state, the rate and the counters\n"
 	"  read           read clocks, next to clock_gettime\n"
 	"  hold           hold a reference, which keeps the clock awake\n"
 	"  watch          show state and counters as they change\n"
+	"  run            run a command; whenever it runs, the page is valid\n"
+	"  register       the same for a process that is there already\n"
 	"\n"
 	"  --device PATH  another device than " PARKCLOCK_DEVICE "\n"
 	"  --help         this text; \"parkclock COMMAND --help\" for that of a command\n"
 	"  --version      show the version\n"
 	"\n"
-	"Exit status: 0, 1 (something failed), 2 (wrong usage).\n";
+	"Exit status: 0, 1 (something failed), 2 (wrong usage); of \"run\": the command's.\n";
 
 static const struct command *const commands[] = {
-	&cmd_status, &cmd_read, &cmd_hold, &cmd_watch,
+	&cmd_status, &cmd_read, &cmd_hold, &cmd_watch, &cmd_run, &cmd_register,
 };
 
 int usage(const struct command *self)
@@ -74,10 +78,8 @@ bool parse_count(const char *arg, __u64 *count)
 	return true;
 }
 
-struct parkclock *open_device(const char *path)
+static struct parkclock *check_open(struct parkclock *pc, const char *path)
 {
-	struct parkclock *pc = parkclock_open(path);
-
 	if (!pc) {
 		const int err = errno;
 
@@ -85,6 +87,16 @@ struct parkclock *open_device(const char *path)
 			 parkclock_explain_open(err));
 	}
 	return pc;
+}
+
+struct parkclock *open_device(const char *path)
+{
+	return check_open(parkclock_open(path), path);
+}
+
+struct parkclock *open_device_owner(const char *path)
+{
+	return check_open(parkclock_open_owner(path), path);
 }
 
 bool query_device(struct parkclock *pc, struct parkclock_query *q)
@@ -115,12 +127,13 @@ __s64 now_ns(void)
 	return ts.tv_sec * NSEC_PER_SEC + ts.tv_nsec;
 }
 
+static const int asked[] = { SIGINT, SIGTERM, SIGHUP };
+
 static void asked_signals(sigset_t *set)
 {
 	sigemptyset(set);
-	sigaddset(set, SIGINT);
-	sigaddset(set, SIGTERM);
-	sigaddset(set, SIGHUP);
+	for (size_t i = 0; i < ARRAY_SIZE(asked); i++)
+		sigaddset(set, asked[i]);
 }
 
 void ask_signals(void)
@@ -148,6 +161,30 @@ int wait_signal(__s64 deadline)
 		sig = sigtimedwait(&set, NULL, &ts);
 	} while (sig < 0 && errno == EINTR);
 	return sig < 0 ? 0 : sig;
+}
+
+static atomic_int caught;
+
+static void catch_signal(int sig)
+{
+	caught = sig;
+}
+
+/* Here alone they are caught, but only inside ppoll(): the mask is otherwise as it was. */
+int wait_signal_or(int fd)
+{
+	const struct sigaction action = { .sa_handler = catch_signal };
+	struct pollfd pollfd = { .fd = fd, .events = POLLIN };
+	sigset_t mask;
+
+	sigprocmask(SIG_BLOCK, NULL, &mask);
+	for (size_t i = 0; i < ARRAY_SIZE(asked); i++) {
+		sigaction(asked[i], &action, NULL);
+		sigdelset(&mask, asked[i]);
+	}
+	while (ppoll(&pollfd, 1, NULL, &mask) < 0 && errno == EINTR && !caught)
+		;
+	return caught;
 }
 
 static int run(int argc, char **argv, const char *device)

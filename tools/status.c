@@ -28,46 +28,51 @@ static void print_rate(const struct parkclock_query *q)
 	const long double rate = (long double)q->rate / (1ULL << PARKCLOCK_SHIFT);
 
 	if (q->rate)
-		printf("rate           %.15Lf ns per cycle (%.6Lf MHz)\n", rate, 1000 / rate);
+		printf("rate             %.15Lf ns per cycle (%.6Lf MHz)\n", rate, 1000 / rate);
 	else
-		printf("rate           none yet\n");
+		printf("rate             none yet\n");
 }
 
 static void print_page(const struct parkclock_query *q)
 {
 	if (q->window_left_ns) {
-		printf("window left    %.6f s\n", q->window_left_ns / 1e9);
-		printf("error bound    %llu ns\n", q->error_ns);
+		printf("window left      %.6f s\n", q->window_left_ns / 1e9);
+		printf("error bound      %llu ns\n", q->error_ns);
 	} else {
-		printf("window left    0, the page has no time\n");
-		printf("error bound    none\n");
+		printf("window left      0, the page has no time\n");
+		printf("error bound      none\n");
 	}
 }
 
 static void print_text(const struct parkclock_query *q)
 {
-	printf("state          %s (%s)\n", state_name(q->state), state_meaning(q->state));
-	printf("references     %llu\n", q->references);
-	printf("interval       %.6g s, window %.6g s, slack %.6g s\n", q->interval_ns / 1e9,
+	printf("state            %s (%s)\n", state_name(q->state), state_meaning(q->state));
+	printf("references       %llu\n", q->references);
+	printf("registered       %llu\n", q->all_tasks);
+	printf("running          %llu\n", q->all_running);
+	printf("interval         %.6g s, window %.6g s, slack %.6g s\n", q->interval_ns / 1e9,
 	       q->window_ns / 1e9, q->slack_ns / 1e9);
 	print_page(q);
-	printf("counter        TSC, %.6f MHz, %s\n", q->counter_hz / 1e6,
+	printf("counter          TSC, %.6f MHz, %s\n", q->counter_hz / 1e6,
 	       q->flags & PARKCLOCK_COUNTER_UNUSABLE ?
 	       "unusable: the host does not keep time by it, every read is slow" : "usable");
 	print_rate(q);
-	printf("generation     %llu\n", q->generation);
-	printf("parks          %llu\n", q->parks);
-	printf("wakes          %llu\n", q->wakes);
-	printf("refreshes      %llu\n", q->refreshes);
-	printf("expirations    %llu\n", q->expirations);
-	printf("invalidations  %llu\n", q->invalidations);
-	printf("slow reads     %llu\n", q->slow_reads);
+	printf("generation       %llu\n", q->generation);
+	printf("parks            %llu\n", q->parks);
+	printf("wakes            %llu\n", q->wakes);
+	printf("refreshes        %llu\n", q->refreshes);
+	printf("expirations      %llu\n", q->expirations);
+	printf("invalidations    %llu\n", q->invalidations);
+	printf("slow reads       %llu\n", q->slow_reads);
+	printf("run transitions  %llu\n", q->run_transitions);
+	printf("run wakes        %llu\n", q->run_wakes);
 }
 
 static void print_json(const struct parkclock_query *q)
 {
 	printf("{\"state\":\"%s\",\"references\":%llu", state_name(q->state),
 	       q->references);
+	printf(",\"all_tasks\":%llu,\"all_running\":%llu", q->all_tasks, q->all_running);
 	printf(",\"interval_ns\":%llu,\"window_ns\":%llu,\"slack_ns\":%llu",
 	       q->interval_ns, q->window_ns, q->slack_ns);
 	printf(",\"window_left_ns\":%llu,\"error_ns\":", q->window_left_ns);
@@ -84,8 +89,10 @@ static void print_json(const struct parkclock_query *q)
 	       q->generation, q->parks, q->wakes);
 	printf(",\"refreshes\":%llu,\"expirations\":%llu", q->refreshes,
 	       q->expirations);
-	printf(",\"invalidations\":%llu,\"slow_reads\":%llu}\n",
+	printf(",\"invalidations\":%llu,\"slow_reads\":%llu",
 	       q->invalidations, q->slow_reads);
+	printf(",\"run_transitions\":%llu,\"run_wakes\":%llu}\n",
+	       q->run_transitions, q->run_wakes);
 }
 
 static int show(const char *device, bool json)
@@ -134,8 +141,8 @@ const struct command cmd_status = {
 	.name = "status",
 	.help = "usage: parkclock status [--json]\n"
 		"\n"
-		"Shows the state, the references, the rate and the counters. Does not wake the\n"
-		"clock.\n"
+		"Shows the state, the references, the registered tasks of the host and how many\n"
+		"of them run, the rate and the counters. Does not wake the clock.\n"
 		"\n"
 		"  --json         one JSON object\n"
 		"  --help         this text\n",

@@ -31,12 +31,13 @@ struct command {
 	int (*run)(const struct command *self, int argc, char **argv, const char *device);
 };
 
-extern const struct command cmd_status, cmd_read, cmd_hold, cmd_watch;
+extern const struct command cmd_status, cmd_read, cmd_hold, cmd_watch, cmd_run, cmd_register;
 
 /* Options that every command has a use for; the value is what getopt returns. */
 #define OPTION_HELP	{ "help", no_argument, NULL, 'h' }
 #define OPTION_JSON	{ "json", no_argument, NULL, 'j' }
 #define OPTION_COUNT	{ "count", required_argument, NULL, 'n' }
+#define OPTION_INHERIT	{ "inherit", no_argument, NULL, 'I' }
 #define OPTION_INTERVAL	{ "interval", required_argument, NULL, 'i' }
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
@@ -80,8 +81,9 @@ bool parse_seconds(const char *name, const char *arg, __s64 *ns);
  */
 bool parse_count(const char *arg, __u64 *count);
 
-/* Open the device and query it; NULL or false after a complaint. */
+/* Open the device (for writing, too) and query it; NULL or false after a complaint. */
 struct parkclock *open_device(const char *path);
+struct parkclock *open_device_owner(const char *path);
 bool query_device(struct parkclock *pc, struct parkclock_query *q);
 
 /* "parked" and so on */
@@ -94,8 +96,10 @@ __s64 now_ns(void);
  * Signals are not caught but waited for: ask_signals() blocks SIGINT, SIGTERM
  * and SIGHUP, and wait_signal() waits for one, until now_ns() is @deadline at
  * most (FOR_EVER: for ever). It returns the signal, or 0 when the time is up.
+ * wait_signal_or() waits for one for ever, but returns 0 when @fd is readable.
  */
 void ask_signals(void);
 int wait_signal(__s64 deadline);
+int wait_signal_or(int fd);
 
 #endif /* TOOL_H */

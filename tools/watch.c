@@ -16,7 +16,7 @@
 #define CURSOR_SHOW	"\033[?25h"
 #define LINE_END	"\033[K\n"	/* and clear what was there before */
 
-enum { COUNTERS = 6 };
+enum { COUNTERS = 8 };
 
 struct look {
 	__s64 when_ns;
@@ -26,6 +26,7 @@ struct look {
 
 static const char *const names[COUNTERS] = {
 	"parks", "wakes", "refreshes", "expirations", "invalidations", "slow reads",
+	"run transitions", "run wakes",
 };
 
 static bool take_look(struct parkclock *pc, struct look *l)
@@ -39,6 +40,8 @@ static bool take_look(struct parkclock *pc, struct look *l)
 	l->counters[3] = l->q.expirations;
 	l->counters[4] = l->q.invalidations;
 	l->counters[5] = l->q.slow_reads;
+	l->counters[6] = l->q.run_transitions;
+	l->counters[7] = l->q.run_wakes;
 	return true;
 }
 
@@ -55,7 +58,7 @@ static void draw_window(const struct parkclock_query *q)
 {
 	const int full = q->window_ns ? 40 * q->window_left_ns / q->window_ns : 0;
 
-	printf("window left    [%.*s%*s] %.3f of %.3f s" LINE_END, full,
+	printf("window left      [%.*s%*s] %.3f of %.3f s" LINE_END, full,
 	       "########################################", 40 - full, "",
 	       q->window_left_ns / 1e9, q->window_ns / 1e9);
 }
@@ -63,38 +66,41 @@ static void draw_window(const struct parkclock_query *q)
 /* Draws over the picture before, if there is one. */
 static void draw(const struct look *now, const struct look *before, bool first)
 {
-	const int lines = 6 + COUNTERS;
+	const int lines = 7 + COUNTERS;
 
 	if (!first)
 		printf("\033[%dA", lines);
-	printf("state          %s" LINE_END, state_name(now->q.state));
-	printf("references     %llu" LINE_END, now->q.references);
+	printf("state            %s" LINE_END, state_name(now->q.state));
+	printf("references       %llu" LINE_END, now->q.references);
+	printf("registered       %llu, running %llu" LINE_END, now->q.all_tasks,
+	       now->q.all_running);
 	draw_window(&now->q);
 	if (now->q.window_left_ns)
-		printf("error bound    %llu ns" LINE_END, now->q.error_ns);
+		printf("error bound      %llu ns" LINE_END, now->q.error_ns);
 	else
-		printf("error bound    none: the page has no time" LINE_END);
-	printf("generation     %llu" LINE_END, now->q.generation);
-	printf("%-13s  %12s  %12s" LINE_END, "COUNTER", "TOTAL", "PER SECOND");
+		printf("error bound      none: the page has no time" LINE_END);
+	printf("generation       %llu" LINE_END, now->q.generation);
+	printf("%-15s  %12s  %12s" LINE_END, "COUNTER", "TOTAL", "PER SECOND");
 	for (int i = 0; i < COUNTERS; i++)
-		printf("%-13s  %12llu  %12.1f" LINE_END, names[i], now->counters[i],
+		printf("%-15s  %12llu  %12.1f" LINE_END, names[i], now->counters[i],
 		       growth(now, before, i));
 }
 
 static void print_header(void)
 {
-	printf("%-7s %10s %8s", "STATE", "REFERENCES", "LEFT (s)");
+	printf("%-7s %10s %10s %7s %8s", "STATE", "REFERENCES", "REGISTERED", "RUNNING",
+	       "LEFT (s)");
 	for (int i = 0; i < COUNTERS; i++)
-		printf(" %13s %7s", names[i], "/s");
+		printf(" %15s %7s", names[i], "/s");
 	printf("\n");
 }
 
 static void print_line(const struct look *now, const struct look *before)
 {
-	printf("%-7s %10llu %8.3f", state_name(now->q.state), now->q.references,
-	       now->q.window_left_ns / 1e9);
+	printf("%-7s %10llu %10llu %7llu %8.3f", state_name(now->q.state), now->q.references,
+	       now->q.all_tasks, now->q.all_running, now->q.window_left_ns / 1e9);
 	for (int i = 0; i < COUNTERS; i++)
-		printf(" %13llu %7.1f", now->counters[i], growth(now, before, i));
+		printf(" %15llu %7.1f", now->counters[i], growth(now, before, i));
 	printf("\n");
 }
 

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * parkclock register: keep the page fresh for a process that runs already
+ *
+ * The process is followed by a pidfd, which wakes nobody until it has exited. There
+ * is none for a thread, nor for what inherits: they are over when QUERY finds no
+ * registered task any more, so it is asked, now and then.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "tool.h"
+
+#define LOOK_NS	(NSEC_PER_SEC / 4)
+
+struct target {
+	const char *what;	/* "process" or "thread" */
+	pid_t id;
+	unsigned int flags;
+	int pidfd;		/* of the process; -1 for a thread */
+};
+
+static bool parse_id(const char *arg, pid_t *id)
+{
+	char *end;
+	long n = strtol(arg, &end, 10);
+
+	if (!*arg || *end || arg[strspn(arg, "0123456789")] || n < 1 || n > INT32_MAX) {
+		complain("an id is a number from 1 to %d; not '%s'.", INT32_MAX, arg);
+		return false;
+	}
+	*id = n;
+	return true;
+}
+
+static bool follow(struct target *t)
+{
+	t->pidfd = -1;
+	if (!(t->flags & PARKCLOCK_TASK_PROCESS))
+		return true;
+	t->pidfd = syscall(SYS_pidfd_open, t->id, 0);
+	if (t->pidfd >= 0)
+		return true;
+	/* For a thread that is not the first of its process, EINVAL or ENOENT. */
+	if (errno == ESRCH)
+		complain("cannot register process %d: %s. %s", t->id, strerror(errno),
+			 parkclock_explain_register(errno));
+	else
+		complain("cannot register process %d: %s. Is it a thread? Then say --thread.",
+			 t->id, strerror(errno));
+	return false;
+}
+
+/* By its id, which may have got a new owner since the pidfd was made. */
+static bool register_target(struct parkclock *pc, const struct target *t)
+{
+	struct pollfd exited = { .fd = t->pidfd, .events = POLLIN };
+
+	if (!parkclock_register(pc, t->id, t->flags)) {
+		if (poll(&exited, 1, 0) <= 0)
+			return true;
+		errno = ESRCH;
+	}
+	complain("cannot register %s %d: %s. %s", t->what, t->id, strerror(errno),
+		 parkclock_explain_register(errno));
+	return false;
+}
+
+/*
+ * Until no registered task is left, or a signal comes, which is returned, else 0.
+ * -1 after a complaint. @q is how things were at the end.
+ */
+static int wait_end(struct parkclock *pc, const struct target *t, struct parkclock_query *q)
+{
+	int sig = t->pidfd < 0 ? 0 : wait_signal_or(t->pidfd);
+
+	for (;;) {
+		if (!query_device(pc, q))
+			return -1;
+		if (sig || !q->tasks)
+			return sig;
+		sig = wait_signal(now_ns() + LOOK_NS);
+	}
+}
+
+static bool keep(struct parkclock *pc, const struct target *t, struct parkclock_query *q,
+		 int *sig)
+{
+	if (!register_target(pc, t) || !query_device(pc, q))
+		return false;
+	printf("%s %d is registered, tasks: %llu\n", t->what, t->id, q->tasks);
+	fflush(stdout);
+	*sig = wait_end(pc, t, q);
+	return *sig >= 0;
+}
+
+/* The end is printed after the close: who reads it may rely on it. */
+static int register_until(const char *device, struct target *t)
+{
+	struct parkclock *pc = open_device_owner(device);
+	struct parkclock_query q;
+	bool ok;
+	int sig;
+
+	if (!pc)
+		return EXIT_FAILURE;
+	ask_signals();
+	ok = follow(t) && keep(pc, t, &q, &sig);
+	parkclock_close(pc);
+	if (!ok)
+		return EXIT_FAILURE;
+	printf("the registration is over (%s), the tasks ran for %.9f s\n",
+	       sig ? strsignal(sig) : "no task is left", q.cpu_ns / 1e9);
+	if (q.run_missed)
+		complain("%llu tasks did not inherit it: memory, or max_tasks, did not suffice.",
+			 q.run_missed);
+	return EXIT_SUCCESS;
+}
+
+static int run(const struct command *self, int argc, char **argv, const char *device)
+{
+	static const struct option options[] = {
+		{ "thread", no_argument, NULL, 't' },
+		OPTION_INHERIT, OPTION_HELP, { 0 }
+	};
+	struct target t = { .what = "process", .flags = PARKCLOCK_TASK_PROCESS };
+	int c;
+
+	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		switch (c) {
+		case 't':
+			t.what = "thread";
+			t.flags &= ~PARKCLOCK_TASK_PROCESS;
+			break;
+		case 'I':
+			t.flags |= PARKCLOCK_TASK_INHERIT;
+			break;
+		case 'h':
+			fputs(self->help, stdout);
+			return EXIT_SUCCESS;
+		default:
+			return usage(self);
+		}
+	}
+	if (optind == argc) {
+		complain("the id of a process is missing.");
+		return usage(self);
+	}
+	if (!parse_id(argv[optind++], &t.id) || !no_more(argc, argv))
+		return usage(self);
+	return register_until(device, &t);
+}
+
+const struct command cmd_register = {
+	.name = "register",
+	.help = "usage: parkclock register [--thread] [--inherit] PID\n"
+		"\n"
+		"Registers every thread of process PID: whenever one of them runs, the page is\n"
+		"valid from its first instruction; while they sleep, the clock may park. Lasts\n"
+		"until the process has exited, or SIGINT (Ctrl-C), SIGTERM or SIGHUP; then it says\n"
+		"how long the registered tasks have run. Needs a device that the user may write to,\n"
+		"and a process of the user's, or CAP_SYS_PTRACE.\n"
+		"\n"
+		"  --thread       only the thread whose id is PID\n"
+		"  --inherit      and the threads and child processes that they create from now\n"
+		"                 on; lasts until these have exited, too\n"
+		"  --help         this text\n",
+	.run = run,
+};
