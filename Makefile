@@ -48,6 +48,9 @@ check-all:
 check-harness:
 	@selftests/harness/run
 
+bench:
+	@selftests/bench/run
+
 demo:
 	@selftests/setup check
 	@selftests/vm/shell /tests/demo.sh
@@ -77,6 +80,7 @@ help:
 	@echo '  make check       builds and runs all tests, ends with "N passed, N failed"'
 	@echo '  make check-all   the same on all kernels and machines of selftests/runs'
 	@echo '  make check-harness  breaks things on purpose: does what runs the tests notice?'
+	@echo '  make bench       what run transitions cost, in instructions, on bookworm and sid'
 	@echo '  make shell       a prompt in the VM, with the module loaded'
 	@echo '  make lint        checkpatch, W=1, sparse, shellcheck, mandoc'
 	@echo
@@ -87,12 +91,13 @@ help:
 	@echo '                           is built here: debug, kcsan, minimal'
 	@echo '  RUNS="NAME..."           check-all does these of selftests/runs only'
 	@echo '  BREAKS="NAME..."         check-harness breaks these only'
+	@echo '  BENCH_KERNELS="NAME..."  bench runs on these'
 	@echo '  KDIR=DIR BZIMAGE=FILE    another: what it was built in, and its image'
 	@echo '  VM_CPUS=2 VM_MEMORY=512  CPUs and memory (MB) of the VM'
 	@echo '  VM_TSC=unstable          lets its kernel find out that the TSC is not reliable'
 	@echo '  VM_CMDLINE="WORD..."     more arguments for its kernel'
 	@echo '  PARKCLOCK_CACHE=DIR      where downloads are kept (~/.cache/parkclock)'
 
-export KDIR BZIMAGE KERNEL RUNS BREAKS TESTS VERBOSE VM_CPUS VM_MEMORY VM_TSC VM_CMDLINE PARKCLOCK_CACHE
+export KDIR BZIMAGE KERNEL RUNS BREAKS BENCH_KERNELS TESTS VERBOSE VM_CPUS VM_MEMORY VM_TSC VM_CMDLINE PARKCLOCK_CACHE
 
-.PHONY: all module mirror tools install check check-all check-harness demo shell lint clean help
+.PHONY: all module mirror tools install check check-all check-harness bench demo shell lint clean help

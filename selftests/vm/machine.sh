@@ -4,7 +4,8 @@
 # Builds what goes into the VM, and starts it. Sourced after lib.sh and
 # kernel_select. Can be set: VM_CPUS, VM_MEMORY (MB), VM_TSC (reliable, or else the
 # kernel is left to find that the TSC of this machine is not), VM_CMDLINE (more
-# arguments for the kernel).
+# arguments for the kernel), VM_ICOUNT=1 (one CPU, emulated, on which every
+# instruction takes 1 ns and one cycle of the TSC; VM_CPUS does not count then).
 
 # The first QEMU that locks a page of code before it translates it. One that does not
 # can keep, for ever, a breakpoint that another CPU has long removed: now and
@@ -40,7 +41,7 @@ machine_build() {
 	find_sources
 	qemu_find
 	programs=$top/build/programs
-	results=$build${VM_CPUS:+-cpus-$VM_CPUS}${VM_TSC:+-tsc-$VM_TSC}
+	results=$build${VM_CPUS:+-cpus-$VM_CPUS}${VM_TSC:+-tsc-$VM_TSC}${VM_ICOUNT:+-icount}
 	mkdir -p "$build" "$programs" "$results"
 	log_to "$results/build.log"
 	# Other runs may be building the same.
@@ -84,19 +85,23 @@ initramfs() {
 # On an NMI, which is what run sends when it hangs, every CPU says where it is.
 # CONSOLE is QEMU's word for where the console goes, the report to $report.
 qemu() {
-	local accel=$1 console=$2 cmdline
+	local accel=$1 console=$2 cmdline cpus=${VM_CPUS:-2}
 	shift 2
 
 	cmdline="console=ttyS0 panic=-1 oops=panic quiet log_buf_len=4M"
 	cmdline+=" unknown_nmi_panic panic_print=64"
 	[ "${VM_TSC:-reliable}" != reliable ] || cmdline+=" tsc=reliable"
+	[ "${VM_ICOUNT:-}" != 1 ] || accel=icount cpus=1
 	machine=("${qemu[@]}" -nodefaults -no-user-config -display none -no-reboot
-		-smp "${VM_CPUS:-2}" -m "${VM_MEMORY:-$memory}" -kernel "$vmlinuz" -initrd "$results/initramfs.gz"
+		-smp "$cpus" -m "${VM_MEMORY:-$memory}" -kernel "$vmlinuz" -initrd "$results/initramfs.gz"
 		-serial "$console" -serial "file:$report")
 	if [ "$accel" = kvm ]; then
 		# Under KVM, Linux would keep time by KVM's clock and not by the TSC.
 		machine+=(-accel kvm -cpu host)
 		cmdline+=" no-kvmclock"
+	elif [ "$accel" = icount ]; then
+		machine+=(-accel "tcg,thread=single" -icount "shift=0,sleep=off" -cpu max
+			-seed 1 -rtc "base=2026-01-01,clock=vm")
 	else
 		machine+=(-accel "tcg,thread=multi" -cpu max)
 	fi
