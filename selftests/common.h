@@ -166,6 +166,73 @@ static inline void release(int fd)
 		die("PARKCLOCK_IOC_RELEASE");
 }
 
+/* For registering tasks of other processes. */
+static inline struct pclock open_owner(void)
+{
+	struct pclock c = { .fd = open(PARKCLOCK_DEVICE, O_RDWR | O_CLOEXEC) };
+
+	if (c.fd < 0)
+		die("open " PARKCLOCK_DEVICE " for writing");
+	c.map = mmap(NULL, PARKCLOCK_MAP_SIZE, PROT_READ, MAP_SHARED, c.fd, 0);
+	if (c.map == MAP_FAILED)
+		die("mmap " PARKCLOCK_DEVICE);
+	return c;
+}
+
+/* 0 or the errno, negated */
+static inline int try_register(int fd, pid_t tid, uint32_t flags)
+{
+	struct parkclock_register r = { .tid = tid, .flags = flags };
+
+	return ioctl(fd, PARKCLOCK_IOC_REGISTER, &r) ? -errno : 0;
+}
+
+static inline int try_unregister(int fd, pid_t tid, uint32_t flags)
+{
+	struct parkclock_register r = { .tid = tid, .flags = flags };
+
+	return ioctl(fd, PARKCLOCK_IOC_UNREGISTER, &r) ? -errno : 0;
+}
+
+static inline void must_register(int fd, pid_t tid, uint32_t flags)
+{
+	int err = try_register(fd, tid, flags);
+
+	if (err) {
+		errno = -err;
+		die("PARKCLOCK_IOC_REGISTER");
+	}
+}
+
+/* Needs a kernel that tells of context switches, by tracepoints. */
+#define NEEDS_SWITCHES(statement) do { \
+	int fd_ = open_device(), err_ = try_register(fd_, 0, 0); \
+	close(fd_); \
+	if (err_ == -EOPNOTSUPP) \
+		SKIP(statement, "needs a kernel with tracepoints"); \
+} while (0)
+
+/* What a task that dies or sleeps had goes away a little later. */
+static inline bool wait_tasks(int fd, uint64_t tasks)
+{
+	for (int i = 0; i < PATIENCE_MS; i++) {
+		if (query(fd).tasks == tasks)
+			return true;
+		sleep_ms(1);
+	}
+	return false;
+}
+
+static inline bool wait_running(int fd, uint64_t running)
+{
+	for (int i = 0; i < PATIENCE_MS; i++) {
+		if (query(fd).running == running)
+			return true;
+		sleep_ms(1);
+	}
+	return false;
+}
+
 static inline bool wait_state(int fd, uint32_t state)
 {
 	for (int i = 0; i < PATIENCE_MS; i++) {
@@ -207,6 +274,27 @@ static inline int readers_with_time(const void *map)
 }
 
 #define ALL_READERS	(3 * PARKCLOCK_CLOCKS)
+
+/*
+ * Has the page been without a valid segment since the counter was @since? If it
+ * was valid at any later moment, its segment ends later: ends do not go back.
+ */
+static inline bool expired_since(const void *map, uint64_t since)
+{
+	const struct parkclock_timebase *tb = __parkclock_timebase(map);
+	uint64_t seq, base, length, epoch;
+
+	do {
+		const struct parkclock_segment *seg;
+
+		seq = __parkclock_acquire(&tb->seq);
+		seg = &tb->segment[seq & 1];
+		base = __parkclock_acquire(&seg->base_cycles);
+		length = __parkclock_acquire(&seg->valid_cycles);
+		epoch = __parkclock_acquire(&seg->epoch);
+	} while (__parkclock_acquire(&tb->seq) != seq);
+	return epoch != __parkclock_load(&tb->epoch) || (int64_t)(base + length - since) <= 0;
+}
 
 /*
  * A page that expires while a reference is held has a late timer (the whole

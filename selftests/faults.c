@@ -7,14 +7,16 @@
  * until there is none left that could: open, mmap, munmap, a page fault, each
  * ioctl, close, fork, unload, and load from where our part of it begins. What fails
  * says ENOMEM (an ioctl whose argument cannot be reached: EFAULT; fork: EAGAIN,
- * too), has changed no reference, state or counter, and works when it is tried
- * again; a page fault is tried again by the kernel; and HOLD, RELEASE, close and
- * unload do not fail at all.
+ * too), has changed no reference, registration, state or counter, and works when it is
+ * tried again; a page fault is tried again by the kernel; and HOLD, RELEASE,
+ * UNREGISTER, close and unload do not fail at all. A registration that is not inherited
+ * for want of memory is counted, and does not keep the child from being born.
  *
  * Fails if a result is not looked at, if an error path forgets what came before
  * it, or does too much; leaks show after the last program, in kmemleak.
  */
 #include "common.h"
+#include "children.h"
 #include <sys/rseq.h>
 #include "test_harness.h"
 
@@ -188,12 +190,16 @@ static int fail_each(struct __test_metadata *_metadata, FIXTURE_DATA(faults) *se
 			ASSERT_EQ(before.wakes, after.wakes);
 			ASSERT_EQ(before.refreshes, after.refreshes);
 			ASSERT_EQ(before.slow_reads, after.slow_reads);
+			ASSERT_EQ(before.all_tasks, after.all_tasks);
+			ASSERT_EQ(before.all_running, after.all_running);
+			ASSERT_EQ(before.run_transitions, after.run_transitions);
 			ASSERT_EQ(0, op->run(self)) {
 				TH_LOG("allocation %d: fails for good", n);
 			}
 		}
 		ASSERT_EQ(0, op->undo(self));
 		ASSERT_EQ(0, query(self->c.fd).references);
+		ASSERT_EQ(0, query(self->c.fd).all_tasks);
 		if (left)
 			return n - first;
 	}
@@ -373,6 +379,94 @@ TEST_F(faults, nothing_else_needs_memory)
 		fail_each(_metadata, self, &ops[i]);
 }
 
+/*
+ * Registering. It is done with a clock of its own, so that each time the probes have to
+ * be attached as well: they go with the last registration, and close waits for that.
+ */
+
+static int open_to_register(FIXTURE_DATA(faults) *self)
+{
+	self->other.fd = open(PARKCLOCK_DEVICE, O_RDWR | O_CLOEXEC);
+	return self->other.fd < 0 ? errno : 0;
+}
+
+static int register_self(FIXTURE_DATA(faults) *self)
+{
+	return -try_register(self->other.fd, 0, 0);
+}
+
+static int register_heirs(FIXTURE_DATA(faults) *self)
+{
+	return -try_register(self->other.fd, self->child, PROCESS | INHERIT);
+}
+
+static int register_process(FIXTURE_DATA(faults) *self)
+{
+	return -try_register(self->other.fd, self->child, PROCESS);
+}
+
+/* One of its threads is registered already, and the probes are attached. */
+static int open_and_register_one(FIXTURE_DATA(faults) *self)
+{
+	int err = open_to_register(self);
+
+	return err ? err : -try_register(self->other.fd, self->child, 0);
+}
+
+static int open_and_register(FIXTURE_DATA(faults) *self)
+{
+	int err = open_to_register(self);
+
+	return err ? err : register_process(self);
+}
+
+static int unregister_process(FIXTURE_DATA(faults) *self)
+{
+	return -try_unregister(self->other.fd, self->child, PROCESS);
+}
+
+TEST_F(faults, register)
+{
+	const struct operation self_only = {
+		.prepare = open_to_register, .run = register_self, .undo = do_close,
+		.errs = { ENOMEM }
+	};
+	const struct operation others[] = {
+		{ open_to_register, register_process, do_close, { ENOMEM }, 0 },
+		{ open_to_register, register_heirs, do_close, { ENOMEM }, 0 },
+		{ open_and_register_one, register_process, do_close, { ENOMEM }, 0 },
+	};
+	struct child c;
+
+	NEEDS_FAULTS(return);
+	NEEDS_SWITCHES(return);
+	/* The registration, the list of them, and what attaching two probes needs */
+	EXPECT_GE(fail_each(_metadata, self, &self_only), 4);
+	c = start_sleeping_child(5);
+	self->child = c.pid;
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		EXPECT_GE(fail_each(_metadata, self, &others[i]), 5);
+	end_child(&c);
+}
+
+/* See nothing_else_needs_memory. */
+TEST_F(faults, unregister)
+{
+	const struct operation ops[] = {
+		{ .prepare = open_and_register, .run = unregister_process, .undo = do_close },
+		{ .prepare = open_and_register, .run = do_close, .undo = nothing },
+	};
+	struct child c;
+
+	NEEDS_FAULTS(return);
+	NEEDS_SWITCHES(return);
+	c = start_sleeping_child(5);
+	self->child = c.pid;
+	for (size_t i = 0; i < ARRAY_SIZE(ops); i++)
+		fail_each(_metadata, self, &ops[i]);
+	end_child(&c);
+}
+
 /* How many allocations are made for a process that shares its parent's memory? */
 static int to_share_memory(void)
 {
@@ -403,6 +497,67 @@ TEST_F(faults, fork)
 	leave_rseq();
 	op.first = to_share_memory();
 	EXPECT_GE(fail_each(_metadata, self, &op), 10);
+}
+
+/* What a child has seen, in the memory that it shares with its parent. */
+static struct counts child_counts;
+
+/* The nth allocation for a child fails. Returns how many there would have been left. */
+static int __attribute__((__noinline__)) vfork_child(int fd, int nth, pid_t *child)
+{
+	pid_t pid;
+	int left;
+
+	arm(nth);
+	pid = vfork();
+	if (!pid) {
+		child_counts = counts(fd);
+		_exit(0);
+	}
+	left = disarm();
+	*child = pid;
+	return left;
+}
+
+/*
+ * A child of a task that passes its registration on: without memory for that there is
+ * one all the same, and it is counted.
+ */
+TEST_F(faults, inherit)
+{
+	uint64_t missed = 0;
+	int first, left = 0;
+
+	NEEDS_FAULTS(return);
+	NEEDS_SWITCHES(return);
+	leave_rseq();
+	ASSERT_EQ(0, open_to_register(self));
+	/* What can fail in a child that inherits nothing comes before it. */
+	first = to_share_memory();
+	must_register(self->other.fd, 0, INHERIT);
+	for (int n = first; !left; n++) {
+		pid_t pid;
+
+		left = vfork_child(self->other.fd, n, &pid);
+		if (pid < 0) {
+			ASSERT_EQ(0, left);
+			ASSERT_EQ(1, query(self->other.fd).tasks);
+			ASSERT_EQ(missed, query(self->other.fd).run_missed);
+			continue;
+		}
+		ASSERT_EQ(pid, waitpid(pid, NULL, 0));
+		/* It was registered, or it was counted. */
+		ASSERT_EQ(missed + 2 - child_counts.tasks, child_counts.run_missed) {
+			TH_LOG("allocation %d: %llu tasks", n,
+			       (unsigned long long)child_counts.tasks);
+		}
+		missed = child_counts.run_missed;
+		ASSERT_TRUE(wait_tasks(self->other.fd, 1));
+	}
+	EXPECT_GE(missed, 1);
+	ASSERT_EQ(0, do_close(self));
+	EXPECT_EQ(0, query(self->c.fd).references);
+	EXPECT_EQ(0, query(self->c.fd).all_tasks);
 }
 
 /* How many allocations are left when @params have been refused? */

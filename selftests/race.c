@@ -46,27 +46,6 @@ static unsigned int shortest_interval_ms(void)
 	return (resolution.tv_nsec + 999999) / 1000000;
 }
 
-/*
- * Has the page been without a valid segment since the counter was @since? If it
- * was valid at any later moment, its segment ends later: ends do not go back.
- */
-static bool expired_since(const void *map, uint64_t since)
-{
-	const struct parkclock_timebase *tb = __parkclock_timebase(map);
-	uint64_t seq, base, length, epoch;
-
-	do {
-		const struct parkclock_segment *seg;
-
-		seq = __parkclock_acquire(&tb->seq);
-		seg = &tb->segment[seq & 1];
-		base = __parkclock_acquire(&seg->base_cycles);
-		length = __parkclock_acquire(&seg->valid_cycles);
-		epoch = __parkclock_acquire(&seg->epoch);
-	} while (__parkclock_acquire(&tb->seq) != seq);
-	return epoch != __parkclock_load(&tb->epoch) || (int64_t)(base + length - since) <= 0;
-}
-
 /* Hold, check for about @hold_us, release; NULL or what was wrong. */
 static const char *hold_once(struct pclock *c, struct holder *h, unsigned int hold_us)
 {
