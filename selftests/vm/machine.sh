@@ -55,6 +55,8 @@ machine_build() {
 		"KSELFTEST=$sources/tools/testing/selftests"
 	step "building init" gcc -O2 -g -Wall -Wextra -Werror -static -o "$programs/init" \
 		"$top/selftests/vm/init.c"
+	gcc -O2 -Wall -Wextra -Werror -o "$programs/tsc_khz" "$top/selftests/vm/tsc_khz.c" ||
+		die "selftests/vm/tsc_khz.c does not compile"
 	exec 9>&-
 }
 
@@ -104,6 +106,10 @@ qemu() {
 			-seed 1 -rtc "base=2026-01-01,clock=vm")
 	else
 		machine+=(-accel "tcg,thread=multi" -cpu max)
+		# The emulated TSC is this machine's. A kernel that measures it while the
+		# machine stands still for a moment believes in another one, for ever, and
+		# its clock runs at several times the speed.
+		cmdline+=" tsc_early_khz=$("$programs/tsc_khz")"
 	fi
 	machine+=(-append "$cmdline ${VM_CMDLINE:-} -- $*")
 	rm -f "$report"
