@@ -146,21 +146,32 @@ static u64 cycles_after_publish(void)
 	return rdtsc_ordered();
 }
 
+/* Can it be read now, or will it be? This CPU's counter may be a little behind its base. */
+static bool in_use(const struct parkclock_segment *seg, u64 cycles)
+{
+	return seg->valid_cycles && (s64)(cycles - seg->base_cycles) < (s64)seg->valid_cycles;
+}
+
 /*
  * Let the segment that is published end soon. Returns the last instant at which
- * it can be read.
+ * it can be read; *@most is what it says then. That is beyond the new end if the
+ * writer was stopped before the publication: until then it had the old one.
  */
-static u64 cut_off(u64 cycles)
+static u64 cut_off(u64 cycles, unsigned __int128 *most)
 {
-	struct parkclock_segment cut = tb.seg;
+	const struct parkclock_segment old = tb.seg;
+	struct parkclock_segment cut = old;
 	u64 end = cycles + cut_cycles();
-	u64 now;
+	u64 last;
 
 	if (end - cut.base_cycles < cut.valid_cycles)
 		cut.valid_cycles = end - cut.base_cycles;
 	publish(&cut);
-	now = cycles_after_publish();
-	return (s64)(now - end) > 0 ? now : end;
+	last = cycles_after_publish();
+	if ((s64)(last - end) < 0)
+		last = end;
+	*most = parkclock_segment_at(&old, last);
+	return last;
 }
 
 /* The host's rate, measured since about an interval ago. */
@@ -248,11 +259,11 @@ bool parkclock_timebase_refresh(enum parkclock_refresh how)
 	parkclock_segment_make(&new, &sample, measure_rate(&sample), base,
 			       ms_to_cycles(parkclock_interval_ms()) *
 			       parkclock_window_intervals());
-	if (parkclock_segment_covers(old, sample.cycles) && new.rate < old->rate) {
-		/* The old one but for its end. */
-		u64 last = cut_off(sample.cycles);
+	if (in_use(old, sample.cycles) && new.rate < old->rate) {
+		unsigned __int128 most;
+		u64 last = cut_off(sample.cycles, &most);
 
-		parkclock_segment_lift(&new, last, parkclock_segment_at(old, last));
+		parkclock_segment_lift(&new, last, most);
 	}
 	publish(&new);
 	tb.refreshes++;
