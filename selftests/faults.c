@@ -532,10 +532,13 @@ TEST_F(faults, inherit)
 	NEEDS_SWITCHES(return);
 	leave_rseq();
 	ASSERT_EQ(0, open_to_register(self));
-	/* What can fail in a child that inherits nothing comes before it. */
+	/*
+	 * What can fail in a child that inherits nothing comes before it. How much that
+	 * is differs by some now and then, when a cache has to be filled.
+	 */
 	first = to_share_memory();
 	must_register(self->other.fd, 0, INHERIT);
-	for (int n = first; !left; n++) {
+	for (int n = first > 10 ? first - 10 : 1; !left; n++) {
 		pid_t pid;
 
 		left = vfork_child(self->other.fd, n, &pid);
