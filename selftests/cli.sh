@@ -623,10 +623,13 @@ run_inherit()
 	wait_for all_tasks 0
 }
 
-# register ARGUMENT...: in the background; $dir/register has its output
+# register ARGUMENT...: in the background; $dir/register has its output, by the end
+# of this the line that says how many tasks there are
 register()
 {
 	background "$tool" register "$@" >"$dir/register"
+	wait_until has 'is registered' "$dir/register" >/dev/null ||
+		has 'is registered' "$dir/register"
 }
 
 # over TEXT: it has ended well, because of that
@@ -642,8 +645,7 @@ register_exits()
 	no_switches && return
 	background sleep 1000
 	target=$pid
-	register "$target"
-	counted 1 0 && wait_for state parked || return
+	register "$target" && counted 1 0 && wait_for state parked || return
 	kill "$target"
 	over 'no task is left'
 }
@@ -655,8 +657,7 @@ register_runs()
 	echo 1000 >"$params/interval_ms"
 	background sh -c 'while :; do :; done'
 	target=$pid
-	register "$target"
-	protected || return
+	register "$target" && protected || return
 	kill "$target"
 	over 'no task is left' && has 'ran for [0-9.]*[1-9]' "$dir/register"
 }
@@ -668,13 +669,11 @@ register_signals()
 	background sleep 1000
 	target=$pid
 	for signal in INT TERM HUP; do
-		register "$target"
-		counted 1 0 && wait_until has 'is registered' "$dir/register" >/dev/null || return
+		register "$target" && counted 1 0 || return
 		kill -"$signal" "$pid"
 		over '[A-Z][a-z]*' && kill -0 "$target" || return
 	done
-	register "$target"
-	wait_for all_tasks 1 || return
+	register "$target" && is all_tasks 1 || return
 	kill -KILL "$pid"
 	wait_for all_tasks 0 && kill -0 "$target"
 }
@@ -684,8 +683,7 @@ register_thread()
 	no_switches && return
 	background sleep 1000
 	target=$pid
-	register --thread "$target"
-	counted 1 0 || return
+	register --thread "$target" && counted 1 0 || return
 	kill "$target"
 	over 'no task is left' && has '^thread ' "$dir/register"
 }
@@ -700,8 +698,8 @@ register_inherit()
 	background sh -c 'read -r line <"$1"; sleep 1000 & echo $! >"$0"; wait' \
 		"$dir/child" "$dir/fifo"
 	target=$pid
-	register --inherit "$target"
-	counted 1 0 && echo >&3 && wait_until [ -s "$dir/child" ] && counted 2 0 || return
+	register --inherit "$target" && counted 1 0 && echo >&3 &&
+		wait_until [ -s "$dir/child" ] && counted 2 0 || return
 	kill "$target"
 	wait_for all_tasks 1 && kill -0 "$pid" || return
 	kill "$(cat "$dir/child")"
