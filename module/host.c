@@ -46,6 +46,7 @@ struct host_terms {
 	u64 base_ns;
 	u64 xtime_nsec;		/* shifted left by @shift */
 	s64 offset_ns[PARKCLOCK_CLOCKS];
+	u64 rate_changes;
 	u64 epoch;
 	u64 generation;
 };
@@ -105,6 +106,7 @@ static int host_update(struct notifier_block *nb, unsigned long was_set, void *d
 			[PARKCLOCK_BOOTTIME] = ktime_to_ns(tk->offs_boot),
 			[PARKCLOCK_TAI] = ktime_to_ns(tk->offs_tai),
 		},
+		.rate_changes = host.terms.rate_changes,
 		.epoch = host.terms.epoch,
 		.generation = host.terms.generation,
 	};
@@ -112,6 +114,8 @@ static int host_update(struct notifier_block *nb, unsigned long was_set, void *d
 	/* To register any listener, KVM's for example, calls all of them as if it was set. */
 	bool changed = jumped || was_set || !runs_on(&host.terms, &terms);
 
+	if (terms.mult != host.terms.mult || terms.shift != host.terms.shift)
+		terms.rate_changes++;
 	if (jumped)
 		terms.generation++;
 	if (changed) {
@@ -197,8 +201,10 @@ bool parkclock_host_sample(struct parkclock_sample *sample)
 	sample->cycles = cycles;
 	sample->now = t.base_ns * PARKCLOCK_ONE_NS +
 		      (((unsigned __int128)delta * t.mult + t.xtime_nsec) << up);
+	sample->rate_now = (u64)t.mult << up;
 	sample->rate = (u64)t.epoch_mult << up;
 	sample->rate_slop = 1ULL << up;
+	sample->rate_changes = t.rate_changes;
 	sample->epoch = t.epoch;
 	sample->generation = t.generation;
 	memcpy(sample->offset_ns, t.offset_ns, sizeof(t.offset_ns));

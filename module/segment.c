@@ -9,23 +9,27 @@
  *	error(t) = (v + (r + s) * t) - (h + R * t)
  *		 = (v - h + s * t) + (r - R0) * t + (R0 - R) * t.
  *
- * The slew is what takes v - h out over half the window, or less than that if
- * it is limited: s = -(v - h) / (window / 2). So the first term goes from v - h
- * through 0 to at most -(v - h) at the end of the window, and never exceeds
- * |v - h|. Hence
+ * The slew is what takes v - h out within L cycles, or less than that if it is
+ * limited: |s| <= |v - h| / L. So the first term goes from v - h through 0, and
+ * beyond L to the other side; if the page is read to the end of its window W, to
+ * |s| * W - |v - h|. A straight line from |v - h| at 0 that is nowhere below that
+ * rises by o = |s| - 2 * |v - h| / W, or not at all if W <= 2 * L. Hence
  *
- *	|error(t)| <= |v - h| + (|r - R0| + slop) * t	for 0 <= t < window,
+ *	|error(t)| <= |v - h| + (|r - R0| + slop + o) * t	for 0 <= t < W,
  *
  * which are error_ns (rounded up) and error_rate. Readers drop the fraction of
  * theirs and the host drops the fraction of its own; two numbers that differ by
  * at most e have whole parts that differ by at most ceil(e), so that this costs
  * nothing more.
  *
- * Half the window is also what makes late refreshes harmless. A refresh that
- * comes k half-windows after the last one finds (1 - k) of the error that the
- * last one found, plus what is new. Within the window k <= 2, so the old error
- * never grows, however irregular the refreshes are. After the window the page
- * has expired and the next segment steps.
+ * A refresh that comes t after the last one finds (1 - t / L) of the error that
+ * the last one found, plus what is new. So L is to be what t will be, for which
+ * what it was last is the best guess: then nothing is left. But an error that is
+ * being taken out within a short L grows, once, if the next refresh is late: by less
+ * than W / L - 1. Hence L follows a refresh that was late at once, up to half the
+ * window, with which no error grows, and forgets it by a sixteenth of the time that
+ * passes: meanwhile the error shrinks by more than a late refresh can make it grow
+ * then. After the window the page has expired and the next segment steps.
  */
 #include "segment.h"
 
@@ -73,21 +77,19 @@ int parkclock_segment_covers(const struct parkclock_segment *seg, __u64 cycles)
  * The change of rate that covers @offset (in 2^-56 ns) in @cycles, or @limit if
  * that is less. A 128-bit number is not to be divided in the kernel; so what
  * does not fit 63 bits is shifted until it does, which leaves the quotient good
- * to 2^-14, as @cycles is less than 2^48 (a day).
+ * to 2^-14 while @cycles is less than 2^48 (a day). Never more than it should be.
  */
-static __s64 rate_change(__int128 offset, __u64 cycles, __u64 limit)
+static __u64 rate_change(unsigned __int128 offset, __u64 cycles, __u64 limit)
 {
-	unsigned __int128 size = offset < 0 ? -offset : offset;
-	__u64 change = limit, high = size >> 63;
+	__u64 high = offset >> 63;
 	unsigned int shift;
 
-	if (!cycles)
+	if (!offset || !cycles)
 		return 0;
-	if (size < (unsigned __int128)cycles * limit) {
-		shift = high ? 64 - __builtin_clzll(high) : 0;
-		change = (__u64)(size >> shift) / cycles << shift;
-	}
-	return offset < 0 ? -(__s64)change : (__s64)change;
+	if (offset >= (unsigned __int128)cycles * limit)
+		return limit;
+	shift = high ? 64 - __builtin_clzll(high) : 0;
+	return (__u64)(offset >> shift) / cycles << shift;
 }
 
 /**
@@ -95,11 +97,9 @@ static __s64 rate_change(__int128 offset, __u64 cycles, __u64 limit)
  * @from: the earlier sample
  * @to:   the later one, of the same epoch
  *
- * The host's timekeeper keeps time by a multiplier of some 23 bits, and comes
- * closer to the rate that it wants by switching between two of them. The mean
- * is what it wants. It is taken for what it is worth, within the range that the
- * host's rate is known to be in: whatever happened between the two samples, the
- * result is no worse than a multiplier.
+ * It is taken for what it is worth, within the range that the host's rate is known
+ * to be in: whatever happened between the two samples, the result is no worse than
+ * that rate.
  *
  * Return: ns per cycle in 2^-56 ns, within @to->rate -+ @to->rate_slop.
  */
@@ -109,6 +109,8 @@ __u64 parkclock_segment_rate(const struct parkclock_sample *from,
 	__u64 cycles = to->cycles - from->cycles;
 	__int128 more = to->now - from->now - (unsigned __int128)cycles * to->rate;
 
+	if (more < 0)
+		return to->rate - rate_change(-more, cycles, to->rate_slop);
 	return to->rate + rate_change(more, cycles, to->rate_slop);
 }
 
@@ -146,32 +148,62 @@ static __u64 ns_up(unsigned __int128 fixed)
 }
 
 /**
+ * parkclock_segment_slew() - how fast to take out an error
+ * @before:   the result of the last time
+ * @length:   how long the segment was in use that is to be replaced, in cycles; less
+ *	      than 0 by a counter that is behind counts as 0
+ * @interval: how long it should have been
+ * @window:   twice that, or more
+ *
+ * Return: in how many cycles.
+ */
+__u64 parkclock_segment_slew(__u64 before, __u64 length, __u64 interval, __u64 window)
+{
+	__u64 slew;
+
+	if ((__s64)length < 0)
+		length = 0;
+	slew = before > length / 16 ? before - length / 16 : 0;
+	if (slew < length)
+		slew = length;
+	if (slew < interval)
+		slew = interval;
+	return slew < window / 2 ? slew : window / 2;
+}
+
+/**
  * parkclock_segment_make() - a segment from a sample
  * @seg:          the segment, filled in
  * @sample:       where it begins
- * @rate:         the host's rate as far as known: parkclock_segment_rate()
+ * @rate:         the host's rate, as predicted
  * @base:         MONOTONIC that it begins with, in 2^-56 ns
  * @valid_cycles: its window
+ * @slew_cycles:  see below; at most half of that
  *
  * Where @base is not what the sample says, the segment runs faster or slower
- * than @rate in order to meet the host's clock after half the window.
+ * than @rate in order to meet the host's clock after @slew_cycles.
  */
 void parkclock_segment_make(struct parkclock_segment *seg, const struct parkclock_sample *sample,
-			    __u64 rate, unsigned __int128 base, __u64 valid_cycles)
+			    __u64 rate, unsigned __int128 base, __u64 valid_cycles,
+			    __u64 slew_cycles)
 {
-	__int128 behind = sample->now - base;
+	const __u64 limit = rate >> PARKCLOCK_SLEW_SHIFT;
+	const int ahead = base > sample->now;
+	const unsigned __int128 off = ahead ? base - sample->now : sample->now - base;
+	const __u64 slew = rate_change(off, slew_cycles, limit);
+	/* What would be as far off at the end of the window as it was at its base. */
+	const __u64 least = rate_change(2 * off, valid_cycles, limit);
 	int i;
 
 	*seg = (struct parkclock_segment) {
 		.base_cycles = sample->cycles,
 		.base_ns = base >> PARKCLOCK_SHIFT,
 		.base_frac = base & (PARKCLOCK_ONE_NS - 1),
-		.rate = rate + rate_change(behind, valid_cycles / 2,
-					   rate >> PARKCLOCK_SLEW_SHIFT),
+		.rate = ahead ? rate - slew : rate + slew,
 		.valid_cycles = valid_cycles,
 		.epoch = sample->epoch,
-		.error_ns = ns_up(behind < 0 ? -behind : behind),
-		.error_rate = sample->rate_slop +
+		.error_ns = ns_up(off),
+		.error_rate = sample->rate_slop + (slew > least ? slew - least : 0) +
 			      (rate > sample->rate ? rate - sample->rate : sample->rate - rate),
 		.generation = sample->generation,
 	};

@@ -20,9 +20,10 @@
  * struct parkclock_sample - the host's clock at one counter value
  * @cycles:	the counter
  * @now:	the host's MONOTONIC then, in 2^-56 ns; exact
- * @rate:	ns per cycle, in 2^-56 ns
- * @rate_slop:	the host's own rate stays within @rate -+ @rate_slop for as long
- *		as its epoch is @epoch
+ * @rate_now:	the host's own rate: ns per cycle, in 2^-56 ns
+ * @rate:	the middle of where that can be, likewise
+ * @rate_slop:	it stays within @rate -+ @rate_slop for as long as the epoch is @epoch
+ * @rate_changes: how often it has changed so far
  * @epoch:	see struct parkclock_timebase
  * @generation:	see struct parkclock_segment
  * @offset_ns:	likewise
@@ -30,8 +31,10 @@
 struct parkclock_sample {
 	__u64 cycles;
 	unsigned __int128 now;
+	__u64 rate_now;
 	__u64 rate;
 	__u64 rate_slop;
+	__u64 rate_changes;
 	__u64 epoch;
 	__u64 generation;
 	__s64 offset_ns[PARKCLOCK_CLOCKS];
@@ -51,8 +54,10 @@ unsigned __int128 parkclock_segment_base(const struct parkclock_segment *old,
 					 const struct parkclock_sample *sample,
 					 enum parkclock_refresh how,
 					 unsigned __int128 floor);
+__u64 parkclock_segment_slew(__u64 before, __u64 length, __u64 interval, __u64 window);
 void parkclock_segment_make(struct parkclock_segment *seg, const struct parkclock_sample *sample,
-			    __u64 rate, unsigned __int128 base, __u64 valid_cycles);
+			    __u64 rate, unsigned __int128 base, __u64 valid_cycles,
+			    __u64 slew_cycles);
 void parkclock_segment_lift(struct parkclock_segment *seg, __u64 cycles,
 			    unsigned __int128 least);
 

@@ -25,6 +25,8 @@
 #define ROUNDS(n)	(n)
 #endif
 
+#define TSC_HZ	2300000000ULL	/* cycles per second, and in an interval */
+
 typedef unsigned __int128 fixed;
 
 /* In halves, of which KUnit can show the values. */
@@ -184,13 +186,14 @@ static void slew_is_limited(struct kunit *test)
 		for (int bits = 0; bits < 52; bits++) {
 			__int128 off = sign * ((__int128)1 << (56 + bits));
 
-			parkclock_segment_make(&seg, &sample, rate, sample.now - off, 4ULL << 31);
+			parkclock_segment_make(&seg, &sample, rate, sample.now - off, 4ULL << 31,
+					       1ULL << 31);
 			KUNIT_ASSERT_LE(test, magnitude((s64)(seg.rate - rate)), rate >> 11);
 			KUNIT_ASSERT_GT(test, sign * (s64)(seg.rate - rate), 0);
 			KUNIT_ASSERT_EQ(test, 1ULL << bits, seg.error_ns);
 		}
 	}
-	parkclock_segment_make(&seg, &sample, rate, sample.now, 0);
+	parkclock_segment_make(&seg, &sample, rate, sample.now, 0, 0);
 	KUNIT_EXPECT_EQ(test, rate, seg.rate);
 	KUNIT_EXPECT_EQ(test, 0, seg.error_ns);
 }
@@ -326,7 +329,6 @@ static void host_advance(struct host *host, u64 cycles, u64 *seed)
 	host->rate = host->s.rate + ((s64)(rnd(seed) % 3) - 1) * (s64)host->s.rate_slop;
 }
 
-#define TSC_HZ	2300000000ULL	/* cycles per second */
 #define WINDOW	(4 * TSC_HZ)
 
 struct outcome {
@@ -347,12 +349,13 @@ static struct outcome run_chain(u64 seed, s64 first_error_ns, bool irregular)
 	struct parkclock_sample last;
 	struct parkclock_segment seg, new;
 	struct outcome out = { 0 };
+	u64 slew = TSC_HZ;
 
 	host.rate = host.s.rate;
 	last = host.s;
 	parkclock_segment_make(&seg, &host.s, host.s.rate,
 			       host.s.now + (__int128)first_error_ns * (__int128)PARKCLOCK_ONE_NS,
-			       WINDOW);
+			       WINDOW, slew);
 	for (int i = 0; i < 400; i++) {
 		u64 wait = irregular ? rnd(&seed) % WINDOW : TSC_HZ + rnd(&seed) % (TSC_HZ / 20);
 		u64 at = seg.base_cycles, end = at + wait;
@@ -380,13 +383,15 @@ static struct outcome run_chain(u64 seed, s64 first_error_ns, bool irregular)
 			out.worst_ns = magnitude(error);
 
 		/* As parkclock_timebase_refresh() does it. */
+		slew = parkclock_segment_slew(slew, wait, TSC_HZ, WINDOW);
 		parkclock_segment_make(&new, &host.s, parkclock_segment_rate(&last, &host.s),
 				       parkclock_segment_base(&seg, &host.s, rnd(&seed) % 8 ?
 							      PARKCLOCK_SLEW : PARKCLOCK_STEP, 0),
-				       WINDOW);
+				       WINDOW, slew);
 		last = host.s;
 		if (new.rate < seg.rate) {
-			u64 cut = end + 46000;
+			/* When it can be read last, if the writer is stopped now and then. */
+			u64 cut = end + (rnd(&seed) % 4 ? 46000 : rnd(&seed) % (TSC_HZ / 10));
 
 			parkclock_segment_lift(&new, cut, parkclock_segment_at(&seg, cut));
 			if (parkclock_segment_at(&new, cut) < parkclock_segment_at(&seg, cut))
@@ -438,6 +443,82 @@ static void chain_from_a_large_error(struct kunit *test)
 	}
 }
 
+/* Slewed, with a host whose rate is known: all of the bound is for what is slewed. */
+static void bound_over_whole_window(struct kunit *test)
+{
+	u64 seed = 7;
+
+	for (int i = 0; i < ROUNDS(200000); i++) {
+		u64 window = (1ULL << 22) + rnd(&seed) % (1ULL << 40);
+		u64 rate = (1ULL << 54) + rnd(&seed) % (1ULL << 56);
+		struct parkclock_sample sample = { .now = (fixed)1 << 110, .rate = rate };
+		s64 off = (s64)(rnd_any(&seed) >> 24) * (rnd(&seed) % 2 ? 1 : -1);
+		struct parkclock_segment seg;
+
+		parkclock_segment_make(&seg, &sample, rate,
+				       sample.now + (__int128)off * (1LL << 40), window,
+				       window / (2 + rnd(&seed) % 15));
+		for (int k = 0; k <= 16; k++) {
+			u64 t = k < 16 ? window / 16 * k : window - 1;
+			u64 host = (sample.now + (fixed)t * rate) >> PARKCLOCK_SHIFT;
+			u64 says = parkclock_segment_at(&seg, t) >> PARKCLOCK_SHIFT;
+
+			KUNIT_ASSERT_LE(test, magnitude(says - host),
+					parkclock_error(seg.error_ns, seg.error_rate, t));
+		}
+		/* And no more than that: the most that it can be off is what it began with. */
+		if (seg.error_rate)
+			KUNIT_ASSERT_GE(test, magnitude(seg.rate - rate), seg.error_rate);
+		cond_resched();
+	}
+}
+
+/* Refreshes that come after these parts of an interval (%), by turns; 0: late */
+static void slew_by_turns(struct kunit *test, u64 window, const unsigned int *waits, bool on_time)
+{
+	const u64 rate = 1ULL << 55, error_ns = 100000;
+	struct parkclock_sample sample = { .now = (fixed)1 << 110, .rate = rate };
+	fixed base = sample.now + error_ns * PARKCLOCK_ONE_NS;
+	u64 slew = TSC_HZ, off = error_ns;
+	struct parkclock_segment seg;
+
+	for (int i = 0; i < 2000; i++) {
+		u64 wait = waits[i % 4] ? TSC_HZ / 100 * waits[i % 4] : window / 40 * 39;
+
+		parkclock_segment_make(&seg, &sample, rate, base, window, slew);
+		sample.cycles += wait;
+		sample.now += (fixed)wait * rate;
+		base = parkclock_segment_base(&seg, &sample, PARKCLOCK_SLEW, 0);
+		off = (base < sample.now ? sample.now - base : base - sample.now) >>
+		      PARKCLOCK_SHIFT;
+		slew = parkclock_segment_slew(slew, wait, TSC_HZ, window);
+		if (i == 1 && on_time)
+			KUNIT_ASSERT_LE(test, off, error_ns / 100);
+		KUNIT_ASSERT_LE(test, off, (window / TSC_HZ - 1) * error_ns);
+	}
+	KUNIT_ASSERT_LE(test, off, error_ns / 10);
+}
+
+/*
+ * An error is gone at the next refresh if that comes when it is expected. Where it
+ * does not, the error may grow once, but not for good, not even by turns of the worst
+ * kind.
+ */
+static void slew_takes_out(struct kunit *test)
+{
+	static const unsigned int waits[][4] = {
+		{ 100, 100, 100, 100 }, { 105, 105, 105, 105 }, { 0, 0, 0, 0 }, { 100, 0, 100, 0 },
+		{ 100, 100, 100, 0 }, { 100, 150, 190, 0 }, { 10, 0, 10, 0 }, { 10, 10, 10, 0 },
+	};
+
+	for (u64 window = 4; window <= 16; window *= 2)
+		for (size_t k = 0; k < ARRAY_SIZE(waits); k++)
+			slew_by_turns(test, window * TSC_HZ, waits[k], k < 2);
+	/* A window of two intervals leaves no choice; and what is late is soon too late. */
+	for (size_t k = 0; k < ARRAY_SIZE(waits); k++)
+		slew_by_turns(test, 2 * TSC_HZ, waits[k], !k);
+}
+
 static struct kunit_case cases[] = {
 	KUNIT_CASE(scale),
 	KUNIT_CASE(reader_and_module_agree),
@@ -447,6 +528,8 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(lift),
 	KUNIT_CASE(base_is_never_below),
 	KUNIT_CASE(late_counter),
+	KUNIT_CASE(bound_over_whole_window),
+	KUNIT_CASE(slew_takes_out),
 	KUNIT_CASE(chain_once_a_second),
 	KUNIT_CASE(chain_irregular),
 	KUNIT_CASE(chain_from_a_large_error),

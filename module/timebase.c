@@ -53,9 +53,9 @@ struct parkclock_window parkclock_window;
 static struct {
 	struct page *page;		/* constant */
 	struct parkclock_timebase *map;	/* constant */
-	struct parkclock_segment seg;	/* what is published */
-	struct parkclock_sample last;	/* from which the rate is measured */
-	bool has_last;
+	const struct parkclock_segment *seg;	/* what is published; constant, in the page */
+	struct parkclock_sample last;	/* from which a mean rate is measured; epoch 0: none */
+	u64 slew_cycles;		/* what parkclock_segment_slew() said last */
 	unsigned __int128 floor;	/* MONOTONIC in 2^-56 ns */
 	u64 refreshes;
 	u64 invalidations;
@@ -126,7 +126,6 @@ static void publish(const struct parkclock_segment *seg)
 	/* And again, as above. */
 	smp_wmb();
 	write_copy(&map->segment[1], seg);
-	tb.seg = *seg;
 	WRITE_ONCE(parkclock_window.epoch, seg->epoch);
 	WRITE_ONCE(parkclock_window.end,
 		   seg->valid_cycles ? seg->base_cycles + seg->valid_cycles : 0);
@@ -159,7 +158,7 @@ static bool in_use(const struct parkclock_segment *seg, u64 cycles)
  */
 static u64 cut_off(u64 cycles, unsigned __int128 *most)
 {
-	const struct parkclock_segment old = tb.seg;
+	const struct parkclock_segment old = *tb.seg;
 	struct parkclock_segment cut = old;
 	u64 end = cycles + cut_cycles();
 	u64 last;
@@ -174,18 +173,33 @@ static u64 cut_off(u64 cycles, unsigned __int128 *most)
 	return last;
 }
 
-/* The host's rate, measured since about an interval ago. */
-static u64 measure_rate(const struct parkclock_sample *sample)
-{
-	u64 rate = sample->rate;
+/*
+ * The rate for the next interval. The host's timekeeper has a rate of some 23 bits and
+ * comes closer to the one that it wants by changing between two neighbours. If it does
+ * so a few times in an interval, or less, its rate of now will last for a good part of
+ * the next one, and predicts to a nanosecond if that is all of it; a mean would be right
+ * about what has been. If it does so more often (busy hosts, at every tick), the mean is
+ * what comes, and the rate of now is an accident.
+ */
+#define FEW_CHANGES	4
 
-	if (tb.has_last && tb.last.epoch == sample->epoch) {
-		rate = parkclock_segment_rate(&tb.last, sample);
-		if (sample->cycles - tb.last.cycles < ms_to_cycles(parkclock_interval_ms()) / 2)
+static u64 predict_rate(const struct parkclock_sample *sample, u64 interval)
+{
+	u64 changes = sample->rate_changes - tb.last.rate_changes;
+	u64 age = sample->cycles - tb.last.cycles;
+	u64 rate = sample->rate_now;
+
+	if (tb.last.epoch == sample->epoch) {
+		if (changes > FEW_CHANGES && changes > FEW_CHANGES * (age / interval))
+			rate = parkclock_segment_rate(&tb.last, sample);
+		if (age < interval / 2)
 			return rate;
 	}
-	tb.last = *sample;
-	tb.has_last = true;
+	/* Not the whole of it: this is done in a context switch, too. */
+	tb.last.cycles = sample->cycles;
+	tb.last.now = sample->now;
+	tb.last.epoch = sample->epoch;
+	tb.last.rate_changes = sample->rate_changes;
 	return rate;
 }
 
@@ -198,7 +212,7 @@ static u64 measure_rate(const struct parkclock_sample *sample)
  */
 void parkclock_timebase_invalidate(void)
 {
-	struct parkclock_segment old = tb.seg;
+	struct parkclock_segment old = *tb.seg;
 	struct parkclock_segment none = old;
 	unsigned __int128 most;
 
@@ -227,7 +241,7 @@ void parkclock_timebase_check_epoch(void)
 {
 	lockdep_assert_held(&parkclock_timebase_lock);
 
-	if (tb.seg.epoch != READ_ONCE(tb.map->epoch))
+	if (tb.seg->epoch != READ_ONCE(tb.map->epoch))
 		parkclock_timebase_invalidate();
 }
 
@@ -244,7 +258,9 @@ void parkclock_timebase_check_epoch(void)
  */
 bool parkclock_timebase_refresh(enum parkclock_refresh how)
 {
-	const struct parkclock_segment *old = &tb.seg;
+	const u64 interval = ms_to_cycles(parkclock_interval_ms());
+	const u64 window = interval * parkclock_window_intervals();
+	const struct parkclock_segment *old = tb.seg;
 	struct parkclock_segment new;
 	struct parkclock_sample sample;
 	unsigned __int128 base;
@@ -255,10 +271,16 @@ bool parkclock_timebase_refresh(enum parkclock_refresh how)
 		return false;
 	}
 
+	/* After a step nothing is known about the next refresh. */
+	if (how == PARKCLOCK_STEP)
+		tb.slew_cycles = interval;
+	else
+		tb.slew_cycles = parkclock_segment_slew(tb.slew_cycles,
+							sample.cycles - old->base_cycles,
+							interval, window);
 	base = parkclock_segment_base(old, &sample, how, tb.floor);
-	parkclock_segment_make(&new, &sample, measure_rate(&sample), base,
-			       ms_to_cycles(parkclock_interval_ms()) *
-			       parkclock_window_intervals());
+	parkclock_segment_make(&new, &sample, predict_rate(&sample, interval), base, window,
+			       tb.slew_cycles);
 	if (in_use(old, sample.cycles) && new.rate < old->rate) {
 		unsigned __int128 most;
 		u64 last = cut_off(sample.cycles, &most);
@@ -309,7 +331,7 @@ void parkclock_timebase_read_host(const struct parkclock_clock *clock, int index
  */
 void parkclock_timebase_query(struct parkclock_query *q)
 {
-	struct parkclock_segment *seg = &tb.seg;
+	const struct parkclock_segment *seg = tb.seg;
 	u64 delta;
 
 	lockdep_assert_held(&parkclock_timebase_lock);
@@ -363,6 +385,8 @@ int parkclock_timebase_init(void)
 	if (!tb.page)
 		return -ENOMEM;
 	tb.map = page_address(tb.page);
+	/* The copy that readers use unless publish() is at work. */
+	tb.seg = &tb.map->segment[0];
 	parkclock_window.page_epoch = &tb.map->epoch;
 	tb.map->magic = PARKCLOCK_TIMEBASE_MAGIC;
 	tb.map->version = PARKCLOCK_VERSION;
