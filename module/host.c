@@ -14,14 +14,16 @@
  * MONOTONIC and no name of the counter in 6.1, and another interface in newer
  * kernels.
  *
- * The listener is called under the timekeeper's lock with its sequence count
- * odd. Reading the time there would never return; taking one of our locks could
- * deadlock with somebody who holds it while he reads the time. So it copies,
- * compares, and leaves the rest to an irq_work. If the terms have changed by
- * more than a segment's error allows for, it raises the epoch in the page
- * itself, by a plain store: the page is invalid before the update is over, so
- * before any system call can read the host's clock by the new terms, and whatever
- * is being computed from the old ones meanwhile is invalid when it is published.
+ * The listener is called under the timekeeper's lock with its sequence count odd
+ * (unless it is because somebody registers). Reading the time there would never
+ * return; taking one of our locks could deadlock with somebody who holds it while
+ * he reads the time. So it copies, compares, and leaves the rest to an irq_work. If
+ * the terms have changed by more than a segment's error allows for, it raises the
+ * epoch in the page itself, by a plain store: the page is invalid before the update
+ * is over, so before any system call can read the host's clock by the new terms, and
+ * whatever is being computed from the old ones meanwhile is invalid when it is
+ * published. If readings from before and after cannot be subtracted, it says why
+ * there, too.
  * (The vDSO has a sequence count of its own, and is told first: until the
  * listener's store, a moment later, it can be ahead of us on another CPU.)
  */
@@ -29,6 +31,7 @@
 #include <linux/irq_work.h>
 #include <linux/notifier.h>
 #include <linux/pvclock_gtod.h>
+#include <linux/random.h>
 #include <linux/seqlock.h>
 #include <linux/timekeeper_internal.h>
 #include <linux/timekeeping.h>
@@ -47,6 +50,7 @@ struct host_terms {
 	u64 xtime_nsec;		/* shifted left by @shift */
 	s64 offset_ns[PARKCLOCK_CLOCKS];
 	u64 rate_changes;
+	u64 forks;
 	u64 epoch;
 	u64 generation;
 };
@@ -59,7 +63,8 @@ static struct {
 	 */
 	seqcount_t seq;
 	struct host_terms terms;
-	__u64 *epoch;		/* in the page; written by the listener alone */
+	struct parkclock_timebase *page;	/* epoch, reason: written by the listener alone */
+	atomic64_t forks;
 	struct irq_work changed_work;
 	void (*changed)(void);
 } host;
@@ -70,14 +75,27 @@ static bool counts_tsc(const struct timekeeper *tk)
 	       tk->tkr_mono.shift <= PARKCLOCK_SHIFT;
 }
 
-/*
- * Did the clock jump, as far as a reader can tell? Then readings from before
- * and after cannot be subtracted.
- */
-static bool stepped(const struct host_terms *old, const struct host_terms *new)
+static bool moved(const struct host_terms *old, const struct host_terms *new, int index)
 {
-	return new->usable != old->usable ||
-	       memcmp(new->offset_ns, old->offset_ns, sizeof(new->offset_ns));
+	return new->offset_ns[index] != old->offset_ns[index];
+}
+
+/*
+ * Did the clock jump, as far as a reader can tell, and why? The offsets say so: only
+ * a sleep moves BOOTTIME, and a leap second moves UTC but not TAI.
+ */
+static u64 reason(const struct host_terms *old, const struct host_terms *new)
+{
+	if (new->forks != old->forks)
+		return PARKCLOCK_REASON_FORK;
+	if (new->usable != old->usable)
+		return PARKCLOCK_REASON_COUNTER;
+	if (moved(old, new, PARKCLOCK_BOOTTIME))
+		return PARKCLOCK_REASON_SUSPEND;
+	if (!moved(old, new, PARKCLOCK_REALTIME))
+		return moved(old, new, PARKCLOCK_TAI) ? PARKCLOCK_REASON_TAI :
+							PARKCLOCK_REASON_NONE;
+	return moved(old, new, PARKCLOCK_TAI) ? PARKCLOCK_REASON_STEP : PARKCLOCK_REASON_LEAP;
 }
 
 /*
@@ -107,17 +125,22 @@ static int host_update(struct notifier_block *nb, unsigned long was_set, void *d
 			[PARKCLOCK_TAI] = ktime_to_ns(tk->offs_tai),
 		},
 		.rate_changes = host.terms.rate_changes,
+		.forks = atomic64_read(&host.forks),
 		.epoch = host.terms.epoch,
 		.generation = host.terms.generation,
 	};
-	bool jumped = stepped(&host.terms, &terms);
+	/* The first call is what there is, and no change. */
+	u64 why = host.terms.epoch ? reason(&host.terms, &terms) : PARKCLOCK_REASON_NONE;
 	/* To register any listener, KVM's for example, calls all of them as if it was set. */
-	bool changed = jumped || was_set || !runs_on(&host.terms, &terms);
+	bool changed = why || was_set || !runs_on(&host.terms, &terms);
 
 	if (terms.mult != host.terms.mult || terms.shift != host.terms.shift)
 		terms.rate_changes++;
-	if (jumped)
+	if (why) {
 		terms.generation++;
+		/* Before the terms, from which a segment has its generation. */
+		WRITE_ONCE(host.page->reason, why);
+	}
 	if (changed) {
 		terms.epoch++;
 		terms.epoch_mult = terms.mult;
@@ -133,7 +156,7 @@ static int host_update(struct notifier_block *nb, unsigned long was_set, void *d
 	write_seqcount_end(&host.seq);
 
 	if (changed) {
-		WRITE_ONCE(*host.epoch, terms.epoch);
+		WRITE_ONCE(host.page->epoch, terms.epoch);
 		irq_work_queue(&host.changed_work);
 	}
 	return NOTIFY_OK;
@@ -141,6 +164,30 @@ static int host_update(struct notifier_block *nb, unsigned long was_set, void *d
 
 static struct notifier_block host_listener = {
 	.notifier_call = host_update,
+};
+
+static int nothing(struct notifier_block *nb, unsigned long was_set, void *data)
+{
+	return NOTIFY_DONE;
+}
+
+/*
+ * This machine is a copy of another one, or a state of its own from before: its
+ * counter, or its clock, may be anything. Only the listener may change the terms;
+ * it is called, and sees the count, because somebody registers.
+ */
+static int host_forked(struct notifier_block *nb, unsigned long action, void *data)
+{
+	struct notifier_block somebody = { .notifier_call = nothing };
+
+	atomic64_inc(&host.forks);
+	pvclock_gtod_register_notifier(&somebody);
+	pvclock_gtod_unregister_notifier(&somebody);
+	return NOTIFY_OK;
+}
+
+static struct notifier_block fork_listener = {
+	.notifier_call = host_forked,
 };
 
 static void host_changed(struct irq_work *work)
@@ -261,9 +308,15 @@ void parkclock_host_sample_slow(struct parkclock_sample *sample)
 	} while (sample->generation != parkclock_host_generation());
 }
 
+static void stop_listening(void)
+{
+	pvclock_gtod_unregister_notifier(&host_listener);
+	irq_work_sync(&host.changed_work);
+}
+
 /**
  * parkclock_host_init() - begin to listen
- * @epoch:   word in the page that is raised when segments become invalid
+ * @page:    whose epoch and reason it writes; the epoch when segments become invalid
  * @changed: called after that, in hard interrupt context, on PREEMPT_RT too
  *
  * The host can be sampled when this returns: registering calls the listener.
@@ -271,13 +324,21 @@ void parkclock_host_sample_slow(struct parkclock_sample *sample)
  * Context: may sleep.
  * Return: 0 or an error number.
  */
-int parkclock_host_init(__u64 *epoch, void (*changed)(void))
+int parkclock_host_init(struct parkclock_timebase *page, void (*changed)(void))
 {
+	int err;
+
 	seqcount_init(&host.seq);
-	host.epoch = epoch;
+	host.page = page;
 	host.changed = changed;
 	host.changed_work = IRQ_WORK_INIT_HARD(host_changed);
-	return pvclock_gtod_register_notifier(&host_listener);
+	err = pvclock_gtod_register_notifier(&host_listener);
+	if (err)
+		return err;
+	err = register_random_vmfork_notifier(&fork_listener);
+	if (err)
+		stop_listening();
+	return err;
 }
 
 /**
@@ -290,6 +351,6 @@ int parkclock_host_init(__u64 *epoch, void (*changed)(void))
  */
 void parkclock_host_exit(void)
 {
-	pvclock_gtod_unregister_notifier(&host_listener);
-	irq_work_sync(&host.changed_work);
+	unregister_random_vmfork_notifier(&fork_listener);
+	stop_listening();
 }

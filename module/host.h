@@ -7,7 +7,7 @@
 
 #include "segment.h"
 
-int parkclock_host_init(__u64 *epoch, void (*changed)(void));
+int parkclock_host_init(struct parkclock_timebase *page, void (*changed)(void));
 void parkclock_host_exit(void);
 
 bool parkclock_host_usable(void);

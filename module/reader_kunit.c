@@ -42,7 +42,8 @@ OFFSET(parkclock_timebase, counter_hz, 16);
 OFFSET(parkclock_timebase, reserved0, 24);
 OFFSET(parkclock_timebase, seq, 64);
 OFFSET(parkclock_timebase, epoch, 72);
-OFFSET(parkclock_timebase, reserved1, 80);
+OFFSET(parkclock_timebase, reason, 80);
+OFFSET(parkclock_timebase, reserved1, 88);
 OFFSET(parkclock_timebase, segment, 128);
 static_assert(sizeof(struct parkclock_timebase) == 384, "struct parkclock_timebase");
 

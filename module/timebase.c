@@ -340,6 +340,7 @@ void parkclock_timebase_query(struct parkclock_query *q)
 	q->cycles = rdtsc_ordered();
 	q->rate = seg->rate;
 	q->generation = parkclock_host_generation();
+	q->reason = READ_ONCE(tb.map->reason);
 	q->refreshes = tb.refreshes;
 	q->invalidations = tb.invalidations;
 	delta = q->cycles - seg->base_cycles;
@@ -358,19 +359,12 @@ struct page *parkclock_timebase_page(void)
 }
 
 /**
- * parkclock_timebase_get() - the same, for readers in the kernel
+ * parkclock_timebase_get() - the timebase in it, for readers in the kernel, and for the
+ *			      host's listener
  */
-const struct parkclock_timebase *parkclock_timebase_get(void)
+struct parkclock_timebase *parkclock_timebase_get(void)
 {
 	return tb.map;
-}
-
-/**
- * parkclock_timebase_epoch() - the word that the host's listener raises
- */
-__u64 *parkclock_timebase_epoch(void)
-{
-	return &tb.map->epoch;
 }
 
 /**

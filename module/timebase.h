@@ -25,8 +25,7 @@ int parkclock_timebase_init(void);
 void parkclock_timebase_exit(void);
 
 struct page *parkclock_timebase_page(void);
-const struct parkclock_timebase *parkclock_timebase_get(void);
-__u64 *parkclock_timebase_epoch(void);
+struct parkclock_timebase *parkclock_timebase_get(void);
 
 bool parkclock_timebase_refresh(enum parkclock_refresh how);
 void parkclock_timebase_invalidate(void);

@@ -422,7 +422,7 @@ int parkclock_updater_init(void)
 	int err;
 
 	hrtimer_setup(&timer, parkclock_updater_tick, CLOCK_MONOTONIC, HRTIMER_MODE_REL_HARD);
-	err = parkclock_host_init(parkclock_timebase_epoch(), host_changed);
+	err = parkclock_host_init(parkclock_timebase_get(), host_changed);
 	if (err)
 		return err;
 	err = register_pm_notifier(&updater_pm_listener);

@@ -140,6 +140,18 @@
  */
 #define PARKCLOCK_STATE_CONDITIONS	0xffULL
 
+/*
+ * Why readings from before and after cannot be subtracted: what the host's part of
+ * the generation was raised for last.
+ */
+#define PARKCLOCK_REASON_NONE		0	/* not since the module was loaded */
+#define PARKCLOCK_REASON_STEP		1	/* REALTIME was set */
+#define PARKCLOCK_REASON_LEAP		2	/* a leap second */
+#define PARKCLOCK_REASON_TAI		3	/* TAI's distance to UTC was set */
+#define PARKCLOCK_REASON_SUSPEND	4	/* the host slept */
+#define PARKCLOCK_REASON_COUNTER	5	/* it began, or ceased, to keep time by the TSC */
+#define PARKCLOCK_REASON_FORK		6	/* it is a copy of a virtual machine */
+
 /**
  * struct parkclock_clock - page 0: this clock
  * @magic:	PARKCLOCK_CLOCK_MAGIC
@@ -178,10 +190,9 @@ struct parkclock_clock {
  * @error_ns:		bound of the error at @base_cycles, in ns
  * @error_rate:		growth of that bound, in 2^-56 ns per cycle
  * @offset_ns:		the host's clocks minus MONOTONIC, in ns
- * @generation:		number of discontinuities of the host's clocks (a step of
- *			REALTIME, a suspend, another clocksource) that the piece
- *			has seen. The generation of a reading is this plus the
- *			clock's own.
+ * @generation:		number of discontinuities of the host's clocks
+ *			(PARKCLOCK_REASON_*) that the piece has seen. The
+ *			generation of a reading is this plus the clock's own.
  * @reserved:		zero
  *
  * A reader of MONOTONIC without its bound needs the first 48 bytes only.
@@ -212,6 +223,9 @@ struct parkclock_segment {
  * @seq:	the latch: @segment[@seq & 1] is the copy to read
  * @epoch:	a segment is good only while this equals its own epoch; a change
  *		makes the segment invalid at once
+ * @reason:	PARKCLOCK_REASON_*: the host's last discontinuity, which may be
+ *		one that no segment has seen yet. Of several it tells the last, and
+ *		never of one of a clock's own.
  * @reserved1:	zero
  * @segment:	two copies; only the one that @seq points at may be used
  */
@@ -224,7 +238,8 @@ struct parkclock_timebase {
 	__u64 reserved0[5];
 	__u64 seq;
 	__u64 epoch;
-	__u64 reserved1[6];
+	__u64 reason;
+	__u64 reserved1[5];
 	struct parkclock_segment segment[2];
 };
 
@@ -317,6 +332,7 @@ struct parkclock_read {
  * @run_wakes:		times that this woke the updater
  * @run_missed:		tasks that should have inherited a registration of this
  *			clock, but for want of memory or because of a limit did not
+ * @reason:		PARKCLOCK_REASON_*: the host's last discontinuity
  * @reserved:		zero
  *
  * Taking it does not wake the updater. Counters start at zero when the module
@@ -350,7 +366,8 @@ struct parkclock_query {
 	__u64 run_transitions;
 	__u64 run_wakes;
 	__u64 run_missed;
-	__u64 reserved[6];
+	__u64 reason;
+	__u64 reserved[5];
 };
 
 #define PARKCLOCK_IOC_QUERY	_IOR(PARKCLOCK_IOC_TYPE, 0x00, struct parkclock_query)
