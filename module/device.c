@@ -95,6 +95,14 @@ static long parkclock_ioctl_read(struct parkclock *clock, struct parkclock_read 
 	return copy_to_user(&arg->reading, &out, sizeof(out)) ? -EFAULT : 0;
 }
 
+static long parkclock_ioctl_accuracy(struct parkclock_accuracy __user *arg)
+{
+	struct parkclock_accuracy a;
+
+	parkclock_timebase_accuracy(&a);
+	return copy_to_user(arg, &a, sizeof(a)) ? -EFAULT : 0;
+}
+
 static long parkclock_ioctl_register(struct file *file, unsigned int cmd, void __user *arg)
 {
 	u32 known = PARKCLOCK_TASK_PROCESS |
@@ -131,6 +139,8 @@ static long parkclock_ioctl(struct file *file, unsigned int cmd, unsigned long a
 	case PARKCLOCK_IOC_REGISTER:
 	case PARKCLOCK_IOC_UNREGISTER:
 		return parkclock_ioctl_register(file, cmd, (void __user *)arg);
+	case PARKCLOCK_IOC_ACCURACY:
+		return parkclock_ioctl_accuracy((void __user *)arg);
 	default:
 		return -ENOTTY;
 	}

@@ -49,6 +49,7 @@ static_assert(sizeof(struct parkclock_timebase) == 384, "struct parkclock_timeba
 
 static_assert(sizeof(struct parkclock_read) == 64, "read");
 static_assert(sizeof(struct parkclock_query) == 256, "query");
+static_assert(sizeof(struct parkclock_accuracy) == 576, "accuracy");
 static_assert(PARKCLOCK_IOC_QUERY == 0x8100bc00, "query");
 static_assert(PARKCLOCK_IOC_READ == 0xc040bc01, "read");
 static_assert(PARKCLOCK_IOC_HOLD == 0xbc02, "hold");

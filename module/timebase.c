@@ -33,7 +33,9 @@
  */
 #include <linux/gfp.h>
 #include <linux/lockdep.h>
+#include <linux/log2.h>
 #include <linux/math64.h>
+#include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/string.h>
 #include <linux/timekeeping.h>
@@ -55,10 +57,12 @@ static struct {
 	struct parkclock_timebase *map;	/* constant */
 	const struct parkclock_segment *seg;	/* what is published; constant, in the page */
 	struct parkclock_sample last;	/* from which a mean rate is measured; epoch 0: none */
+	u64 rate_changes;		/* of the host, when @seg was made */
 	u64 slew_cycles;		/* what parkclock_segment_slew() said last */
 	unsigned __int128 floor;	/* MONOTONIC in 2^-56 ns */
 	u64 refreshes;
 	u64 invalidations;
+	struct parkclock_accuracy accuracy;
 } tb;
 
 /* Long enough for the writer to get from one publication to the next. */
@@ -203,6 +207,22 @@ static u64 predict_rate(const struct parkclock_sample *sample, u64 interval)
 	return rate;
 }
 
+/* What the page said just before it is replaced is held against the truth. */
+static void account(const struct parkclock_sample *sample)
+{
+	__int128 off = parkclock_segment_at(tb.seg, sample->cycles) - sample->now;
+	u64 ns = (off < 0 ? -off : off) >> PARKCLOCK_SHIFT;
+	u64 rate_changes = sample->rate_changes - tb.rate_changes;
+	u64 *bins = rate_changes ? tb.accuracy.changed : tb.accuracy.steady;
+	u64 *worst = rate_changes ? &tb.accuracy.changed_worst_ns : &tb.accuracy.steady_worst_ns;
+
+	bins[ns < 16 ? ns : min(ilog2(ns) + 12, PARKCLOCK_BINS - 1)]++;
+	if (*worst < ns)
+		*worst = ns;
+	trace_parkclock_accuracy(off < 0 ? -(s64)ns : (s64)ns,
+				 sample->cycles - tb.seg->base_cycles, rate_changes);
+}
+
 /**
  * parkclock_timebase_invalidate() - let readers find no time in the page
  *
@@ -271,6 +291,9 @@ bool parkclock_timebase_refresh(enum parkclock_refresh how)
 		return false;
 	}
 
+	if (sample.epoch == old->epoch && parkclock_segment_covers(old, sample.cycles))
+		account(&sample);
+	tb.rate_changes = sample.rate_changes;
 	/* After a step nothing is known about the next refresh. */
 	if (how == PARKCLOCK_STEP)
 		tb.slew_cycles = interval;
@@ -348,6 +371,21 @@ void parkclock_timebase_query(struct parkclock_query *q)
 		q->window_left_ns = parkclock_timebase_ns(seg->valid_cycles - delta);
 		q->error_ns = parkclock_error(seg->error_ns, seg->error_rate, delta);
 	}
+}
+
+/**
+ * parkclock_timebase_accuracy() - how good the page has been so far
+ * @a: filled in
+ *
+ * Context: any but NMI.
+ */
+void parkclock_timebase_accuracy(struct parkclock_accuracy *a)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&parkclock_timebase_lock, flags);
+	*a = tb.accuracy;
+	raw_spin_unlock_irqrestore(&parkclock_timebase_lock, flags);
 }
 
 /**

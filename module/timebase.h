@@ -33,6 +33,7 @@ void parkclock_timebase_check_epoch(void);
 void parkclock_timebase_read_host(const struct parkclock_clock *clock, int index,
 				  struct parkclock_reading *r);
 void parkclock_timebase_query(struct parkclock_query *q);
+void parkclock_timebase_accuracy(struct parkclock_accuracy *a);
 u64 parkclock_timebase_ns(u64 cycles);
 
 /* What is in the page, for parkclock_timebase_stale() alone; written under the lock. */

@@ -68,6 +68,28 @@ TRACE_EVENT(parkclock_refresh,
 );
 
 /*
+ * A page that was valid is replaced: how far it was ahead of the host's clock then,
+ * in whole ns; how old its segment is, in cycles; and how often the host's own rate
+ * has changed meanwhile.
+ */
+TRACE_EVENT(parkclock_accuracy,
+	TP_PROTO(s64 error_ns, u64 age_cycles, u64 rate_changes),
+	TP_ARGS(error_ns, age_cycles, rate_changes),
+	TP_STRUCT__entry(
+		__field(s64, error_ns)
+		__field(u64, age_cycles)
+		__field(u64, rate_changes)
+	),
+	TP_fast_assign(
+		__entry->error_ns = error_ns;
+		__entry->age_cycles = age_cycles;
+		__entry->rate_changes = rate_changes;
+	),
+	TP_printk("error_ns=%lld age_cycles=%llu rate_changes=%llu", __entry->error_ns,
+		  __entry->age_cycles, __entry->rate_changes)
+);
+
+/*
  * The page has become invalid before its window ended: because the host's clock
  * has changed if the epochs differ, else because the updater was stopped.
  */

@@ -75,6 +75,8 @@ TEST_F(ioctl, unknown_requests)
 		_IOC(_IOC_READ | _IOC_WRITE, PARKCLOCK_IOC_TYPE, 0x01,
 		     sizeof(struct parkclock_read) + 8),
 		_IOW(PARKCLOCK_IOC_TYPE, 0x02, int), _IOR(PARKCLOCK_IOC_TYPE, 0x03, int),
+		_IOW(PARKCLOCK_IOC_TYPE, 0x06, struct parkclock_accuracy),
+		_IOC(_IOC_READ, PARKCLOCK_IOC_TYPE, 0x06, sizeof(struct parkclock_accuracy) + 8),
 		_IO(PARKCLOCK_IOC_TYPE + 1, 0x02), _IO(PARKCLOCK_IOC_TYPE - 1, 0x02),
 	};
 
@@ -233,6 +235,11 @@ TEST_F(ioctl, straddling_structures)
 	for (size_t fits = 8; fits < sizeof(struct parkclock_query); fits += 8)
 		EXPECT_EQ(EFAULT, error(self->c.fd, PARKCLOCK_IOC_QUERY,
 					POINTER(p + 4096 - fits)));
+	for (size_t fits = 8; fits < sizeof(struct parkclock_accuracy); fits += 8)
+		EXPECT_EQ(EFAULT, error(self->c.fd, PARKCLOCK_IOC_ACCURACY,
+					POINTER(p + 4096 - fits)));
+	EXPECT_EQ(0, error(self->c.fd, PARKCLOCK_IOC_ACCURACY,
+			   POINTER(p + 4096 - sizeof(struct parkclock_accuracy))));
 	expect_unchanged(_metadata, self);
 
 	/* What just fits, and is not even aligned, is fine. */
@@ -246,9 +253,13 @@ TEST_F(ioctl, straddling_structures)
 TEST_F(ioctl, needs_read_access)
 {
 	const unsigned long requests[] = {
-		PARKCLOCK_IOC_QUERY, PARKCLOCK_IOC_READ, PARKCLOCK_IOC_HOLD, PARKCLOCK_IOC_RELEASE
+		PARKCLOCK_IOC_QUERY, PARKCLOCK_IOC_READ, PARKCLOCK_IOC_HOLD, PARKCLOCK_IOC_RELEASE,
+		PARKCLOCK_IOC_ACCURACY
 	};
-	struct parkclock_query buf = { 0 };
+	union {
+		struct parkclock_query query;
+		struct parkclock_accuracy accuracy;
+	} buf = { 0 };
 	int wronly = open(PARKCLOCK_DEVICE, O_WRONLY | O_CLOEXEC);
 	int path = open(PARKCLOCK_DEVICE, O_PATH | O_CLOEXEC);
 	int rdwr = open(PARKCLOCK_DEVICE, O_RDWR | O_CLOEXEC);

@@ -449,6 +449,46 @@ struct parkclock_register {
 	_IOW(PARKCLOCK_IOC_TYPE, 0x05, struct parkclock_register)
 #define PARKCLOCK_TASK_CLOCKS_MAX	4
 
+/**
+ * struct parkclock_accuracy - result of PARKCLOCK_IOC_ACCURACY
+ * @steady:		how often a page that was valid was replaced, by the error that
+ *			it had just before: its bin is that of |what it said - the
+ *			host's MONOTONIC|, see parkclock_bin_ns(). Here those during
+ *			whose life the host's own rate did not change.
+ * @changed:		and those during whose life it did
+ * @steady_worst_ns:	the largest of the first, in whole ns
+ * @changed_worst_ns:	and of the others
+ * @reserved:		zero
+ *
+ * Counted on the host since the module was loaded. Taking it does not wake the
+ * updater.
+ */
+#define PARKCLOCK_BINS	32
+
+struct parkclock_accuracy {
+	__u64 steady[PARKCLOCK_BINS];
+	__u64 changed[PARKCLOCK_BINS];
+	__u64 steady_worst_ns;
+	__u64 changed_worst_ns;
+	__u64 reserved[6];
+};
+
+#define PARKCLOCK_IOC_ACCURACY	_IOR(PARKCLOCK_IOC_TYPE, 0x06, struct parkclock_accuracy)
+
+/**
+ * parkclock_bin_ns() - where a bin of struct parkclock_accuracy begins
+ * @bin: its number, less than PARKCLOCK_BINS; or that, for where the last one would end
+ *
+ * 0 to 16 ns one by one, then each bin is as wide as all before it. The last one takes
+ * all that is larger, too.
+ *
+ * Return: the least error that it counts, in ns.
+ */
+static __inline__ __u64 parkclock_bin_ns(unsigned int bin)
+{
+	return bin < 16 ? bin : 16ULL << (bin - 16);
+}
+
 /*
  * THE READER
  *
