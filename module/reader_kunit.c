@@ -156,6 +156,35 @@ static void computes(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 4, r.error_ns);
 }
 
+static void range(struct kunit *test)
+{
+	const s64 most = ~0ULL >> 1;
+	struct mapping *m = test->priv;
+	struct parkclock_reading r = { .ns = 5, .error_ns = 5 };
+	__s64 earliest = 77, latest = 88;
+
+	KUNIT_EXPECT_EQ(test, 1000000000000,
+			parkclock_page_read_range(m->map, 1, &earliest, &latest));
+	KUNIT_EXPECT_EQ(test, 999999999997, earliest);
+	KUNIT_EXPECT_EQ(test, 1000000000003, latest);
+	m->seg->valid_cycles = 0;
+	KUNIT_EXPECT_EQ(test, PARKCLOCK_EXPIRED,
+			parkclock_page_read_range(m->map, 1, &earliest, &latest));
+	KUNIT_EXPECT_EQ(test, 999999999997, earliest);
+	KUNIT_EXPECT_EQ(test, 1000000000003, latest);
+
+	/* Neither end leaves the range of times. */
+	KUNIT_EXPECT_EQ(test, 0, parkclock_earliest(&r));
+	r.error_ns = ~0ULL;
+	KUNIT_EXPECT_EQ(test, 0, parkclock_earliest(&r));
+	KUNIT_EXPECT_EQ(test, most, parkclock_latest(&r));
+	r = (struct parkclock_reading){ .ns = most - 7, .error_ns = 7 };
+	KUNIT_EXPECT_EQ(test, most, parkclock_latest(&r));
+	KUNIT_EXPECT_EQ(test, most - 14, parkclock_earliest(&r));
+	r.error_ns = 8;
+	KUNIT_EXPECT_EQ(test, most, parkclock_latest(&r));
+}
+
 static void refuses_other_clocks(struct kunit *test)
 {
 	struct mapping *m = test->priv;
@@ -249,6 +278,7 @@ static void usable(struct kunit *test)
 static struct kunit_case cases[] = {
 	KUNIT_CASE(reads),
 	KUNIT_CASE(computes),
+	KUNIT_CASE(range),
 	KUNIT_CASE(refuses_other_clocks),
 	KUNIT_CASE(refuses_no_window),
 	KUNIT_CASE(refuses_after_the_window),

@@ -700,6 +700,55 @@ static __inline__ __s64 parkclock_page_read_bound(const void *map, int clock_id,
 	return __parkclock_read(__parkclock_clock(map), __parkclock_timebase(map), clock_id, 1, r);
 }
 
+/**
+ * parkclock_earliest() - the least that the host's clock can have read
+ * @r: a reading, from the page or by PARKCLOCK_IOC_READ
+ *
+ * Of two events, one came first for certain if its latest is less than the other's
+ * earliest, and both have the same generation.
+ *
+ * Return: ns; not less than 0.
+ */
+static __inline__ __s64 parkclock_earliest(const struct parkclock_reading *r)
+{
+	return (__u64)r->ns < r->error_ns ? 0 : r->ns - (__s64)r->error_ns;
+}
+
+/**
+ * parkclock_latest() - the most that the host's clock can have read
+ * @r: as above
+ *
+ * Return: ns; not more than the largest that there is.
+ */
+static __inline__ __s64 parkclock_latest(const struct parkclock_reading *r)
+{
+	const __s64 most = (__s64)(~0ULL >> 1);
+
+	return r->error_ns > (__u64)(most - r->ns) ? most : r->ns + (__s64)r->error_ns;
+}
+
+/**
+ * parkclock_page_read_range() - [earliest, latest] from the page, ordered
+ * @map:      as above
+ * @clock_id: as above
+ * @earliest: parkclock_earliest() of the reading, if there is a time; else left alone
+ * @latest:   parkclock_latest() of it, likewise
+ *
+ * Return: as above.
+ */
+static __inline__ __s64 parkclock_page_read_range(const void *map, int clock_id,
+						  __s64 *earliest, __s64 *latest)
+{
+	struct parkclock_reading r;
+	const __s64 ns = parkclock_page_read_bound(map, clock_id, &r);
+
+	if (ns >= 0) {
+		*earliest = parkclock_earliest(&r);
+		*latest = parkclock_latest(&r);
+	}
+	return ns;
+}
+
 #endif /* __x86_64__ && __SIZEOF_INT128__ */
 
 #endif /* _UAPI_LINUX_PARKCLOCK_H */
