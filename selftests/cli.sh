@@ -15,7 +15,7 @@ dir=$(mktemp -d) || exit 1
 out=$dir/out
 err=$dir/err
 
-tests="version help usage no_device status_text status_json status_does_not_wake
+tests="version help usage no_device status_text status_json status_accuracy status_does_not_wake
 read_wakes read_one_clock read_page read_page_expired read_count read_json
 read_disabled hold_time hold_signals watch_lines watch_signal watch_terminal
 run_status run_no_switches run_sleeping run_spinning run_wakes run_low_descriptors
@@ -227,14 +227,16 @@ no_device()
 
 status_text()
 {
-	expect 0 status && lines 0 "$err" && lines 18 "$out" &&
+	expect 0 status && lines 0 "$err" && lines 19 "$out" &&
 	has '^state            parked (' "$out" &&
 	has '^references       0$' "$out" &&
 	has '^registered       0$' "$out" &&
 	has '^running          0$' "$out" &&
 	has '^interval         0.01 s, window 0.04 s, slack 0.0005 s$' "$out" &&
 	has '^window left      0, the page has no time$' "$out" &&
-	has '^error bound      none$' "$out" || return
+	has '^error bound      none$' "$out" &&
+	has '^generation       [0-9]* (' "$out" &&
+	has '^accuracy         no page was replaced yet$' "$out" || return
 	"$tool" read >/dev/null
 	expect 0 status || return
 	if [ "$usable" -eq 1 ]; then
@@ -249,13 +251,37 @@ status_text()
 status_json()
 {
 	names='state references all_tasks all_running interval_ns window_ns slack_ns window_left_ns error_ns
-		counter counter_hz counter_usable cycles rate rate_shift generation
+		counter counter_hz counter_usable cycles rate rate_shift generation reason
 		parks wakes refreshes expirations invalidations slow_reads
 		run_transitions run_wakes'
+	bins='{"count":[0-9]*,"worst_ns":[0-9]*,"bins":\[[],[0-9]*\]}'
+	expect 0 status --json && lines 1 "$out" &&
+	has ",\"accuracy\":{\"steady\":$bins,\"changed\":$bins}}\$" "$out" || return
+	sed 's/,"accuracy":.*/}/' "$out" >"$out.flat"
 	# shellcheck disable=SC2086 # one argument for each name
-	expect 0 status --json && lines 1 "$out" && json_like "$out" $names &&
+	json_like "$out.flat" $names &&
 	is interval_ns 10000000 && is window_ns 40000000 && is slack_ns 500000 &&
 	is error_ns null && is rate_shift 56
+}
+
+# What was refreshed while it was held was measured, and once only.
+status_accuracy()
+{
+	if [ "$usable" -eq 0 ]; then
+		skip "needs a host that keeps time by the TSC"
+		return
+	fi
+	before=$(status refreshes)
+	expect 0 hold --time 1 && expect 0 status && has '^accuracy         how far' "$out" &&
+	has '^  from ns            steady      changed$' "$out" || return
+	measured=$(sed -n 's/^  rate [a-z]* *\([0-9]*\) refreshes: 50% within .*/\1/p' "$out" |
+		awk '{ n += $1 } END { print n + 0 }')
+	binned=$(awk '/from ns/ { on = 1; next } on { n += $2 + $3 } END { print n + 0 }' "$out")
+	refreshed=$(($(status refreshes) - before))
+	[ "$measured" -eq "$binned" ] && [ "$measured" -gt 10 ] &&
+		[ "$measured" -le "$(status refreshes)" ] && [ "$refreshed" -gt 10 ] && return
+	echo "measured $measured, in bins $binned, refreshed $refreshed"
+	return 1
 }
 
 status_does_not_wake()

@@ -35,6 +35,18 @@ static int now(struct parkclock *pc, clockid_t id, struct parkclock_reading *r)
 	return 0;
 }
 
+/* parkclock_now_range(), as what it was made of */
+static int range(struct parkclock *pc, clockid_t id, struct parkclock_reading *r)
+{
+	int64_t earliest = 0, latest = -1;
+
+	if (parkclock_now_bound(pc, id, r) || parkclock_now_range(pc, id, &earliest, &latest))
+		return -1;
+	r->ns = earliest + (latest - earliest) / 2;
+	r->error_ns = latest < earliest ? 0 : (latest - earliest) / 2;
+	return 0;
+}
+
 /* Does every clock, read in this way, lie in its bracket of clock_gettime()? */
 static bool right(struct parkclock *pc, read_fn *read)
 {
@@ -232,6 +244,44 @@ TEST(explanations)
 	EXPECT_NE(NULL, strstr(parkclock_explain_register(EOPNOTSUPP), "without tracepoints"));
 }
 
+TEST(words_for_reasons)
+{
+	for (int i = 0; i <= PARKCLOCK_REASON_FORK; i++) {
+		EXPECT_STRNE("unknown", parkclock_reason(i));
+		for (int j = 0; j < i; j++)
+			EXPECT_STRNE(parkclock_reason(i), parkclock_reason(j));
+	}
+	EXPECT_STREQ("unknown", parkclock_reason(PARKCLOCK_REASON_FORK + 1));
+	EXPECT_STREQ("unknown", parkclock_reason(UINT64_MAX));
+}
+
+/* What was replaced while it was held is counted, and asking wakes nobody. */
+TEST_F(library, accuracy)
+{
+	struct parkclock_accuracy a[2];
+	struct parkclock_query q[2];
+	uint64_t n = 0;
+
+	ASSERT_EQ(0, parkclock_query(self->pc, &q[0]));
+	ASSERT_EQ(0, parkclock_accuracy(self->pc, &a[0]));
+	ASSERT_EQ(0, parkclock_query(self->pc, &q[1]));
+	EXPECT_EQ(PARKCLOCK_PARKED, q[1].state);
+	EXPECT_EQ(q[0].wakes, q[1].wakes);
+	NEEDS_COUNTER(return);
+	ASSERT_EQ(0, parkclock_hold(self->pc));
+	for (int ms = 0; ms < PATIENCE_MS && n < 3; ms++) {
+		sleep_ms(1);
+		ASSERT_EQ(0, parkclock_accuracy(self->pc, &a[1]));
+		n = 0;
+		for (int i = 0; i < PARKCLOCK_BINS; i++)
+			n += a[1].steady[i] - a[0].steady[i] + a[1].changed[i] - a[0].changed[i];
+	}
+	EXPECT_LE(3, n);
+	ASSERT_EQ(0, parkclock_query(self->pc, &q[1]));
+	EXPECT_LE(n, q[1].refreshes - q[0].refreshes);
+	EXPECT_EQ(0, parkclock_release(self->pc));
+}
+
 /* With a reference, every way to read is right, and only one makes slow reads. */
 TEST_F(library, held_reads)
 {
@@ -244,6 +294,7 @@ TEST_F(library, held_reads)
 	EXPECT_TRUE(right(self->pc, parkclock_page_now_bound));
 	EXPECT_TRUE(right(self->pc, parkclock_now_bound));
 	EXPECT_TRUE(right(self->pc, now));
+	EXPECT_TRUE(right(self->pc, range));
 	EXPECT_EQ(before, slow_reads(self->pc));
 	EXPECT_TRUE(right(self->pc, parkclock_slow_now_bound));
 	EXPECT_EQ(before + PARKCLOCK_CLOCKS, slow_reads(self->pc));
@@ -282,6 +333,8 @@ TEST_F(library, expired_page)
 	wait_expired(self->pc);
 	EXPECT_TRUE(right(self->pc, parkclock_now_bound));
 	EXPECT_LT(before + 1, slow_reads(self->pc));
+	wait_expired(self->pc);
+	EXPECT_TRUE(right(self->pc, range));
 }
 
 /* The slow path is not asked in vain, and results are left alone. */
@@ -291,7 +344,7 @@ TEST_F(library, bad_clock)
 		CLOCK_PROCESS_CPUTIME_ID, CLOCK_MONOTONIC_RAW, CLOCK_REALTIME_COARSE, -1, 1 << 30
 	};
 	struct parkclock_reading r = { .ns = 42 };
-	int64_t ns = 42;
+	int64_t ns = 42, earliest = 42, latest = 42;
 
 	ASSERT_EQ(0, parkclock_hold(self->pc));
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -302,6 +355,9 @@ TEST_F(library, bad_clock)
 		EXPECT_EQ(-1, parkclock_now_bound(self->pc, bad[i], &r));
 		EXPECT_EQ(EINVAL, errno);
 		errno = 0;
+		EXPECT_EQ(-1, parkclock_now_range(self->pc, bad[i], &earliest, &latest));
+		EXPECT_EQ(EINVAL, errno);
+		errno = 0;
 		EXPECT_EQ(-1, parkclock_page_now_bound(self->pc, bad[i], &r));
 		EXPECT_EQ(EINVAL, errno);
 		errno = 0;
@@ -309,6 +365,8 @@ TEST_F(library, bad_clock)
 		EXPECT_EQ(EINVAL, errno);
 	}
 	EXPECT_EQ(42, ns);
+	EXPECT_EQ(42, earliest);
+	EXPECT_EQ(42, latest);
 	EXPECT_EQ(42, r.ns);
 	EXPECT_EQ(0, parkclock_release(self->pc));
 }

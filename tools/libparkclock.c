@@ -152,6 +152,18 @@ int parkclock_now(struct parkclock *pc, clockid_t clock_id, int64_t *ns)
 	return 0;
 }
 
+int parkclock_now_range(struct parkclock *pc, clockid_t clock_id, int64_t *earliest,
+			int64_t *latest)
+{
+	struct parkclock_reading reading;
+
+	if (parkclock_now_bound(pc, clock_id, &reading))
+		return -1;
+	*earliest = parkclock_earliest(&reading);
+	*latest = parkclock_latest(&reading);
+	return 0;
+}
+
 int parkclock_hold(struct parkclock *pc)
 {
 	return ioctl(pc->fd, PARKCLOCK_IOC_HOLD, 0);
@@ -179,6 +191,26 @@ int parkclock_unregister(struct parkclock *pc, pid_t tid, unsigned int flags)
 int parkclock_query(struct parkclock *pc, struct parkclock_query *query)
 {
 	return ioctl(pc->fd, PARKCLOCK_IOC_QUERY, query);
+}
+
+int parkclock_accuracy(struct parkclock *pc, struct parkclock_accuracy *accuracy)
+{
+	return ioctl(pc->fd, PARKCLOCK_IOC_ACCURACY, accuracy);
+}
+
+const char *parkclock_reason(uint64_t reason)
+{
+	static const char *const words[] = {
+		[PARKCLOCK_REASON_NONE] = "none",
+		[PARKCLOCK_REASON_STEP] = "step",
+		[PARKCLOCK_REASON_LEAP] = "leap",
+		[PARKCLOCK_REASON_TAI] = "tai",
+		[PARKCLOCK_REASON_SUSPEND] = "suspend",
+		[PARKCLOCK_REASON_COUNTER] = "counter",
+		[PARKCLOCK_REASON_FORK] = "fork",
+	};
+
+	return reason <= PARKCLOCK_REASON_FORK ? words[reason] : "unknown";
 }
 
 /* What it is and why, then what to do. */

@@ -104,6 +104,21 @@ int parkclock_now_bound(struct parkclock *pc, clockid_t clock_id,
 			struct parkclock_reading *reading);
 
 /**
+ * parkclock_now_range() - between what the host's clock was, as by parkclock_now()
+ * @pc:       the handle
+ * @clock_id: the clock
+ * @earliest: the least that it can have read, in ns
+ * @latest:   the most
+ *
+ * Of two events, one came first for certain if its latest is less than the other's
+ * earliest, unless the clock was set in between (see the generation of a reading).
+ *
+ * Return: as parkclock_now().
+ */
+int parkclock_now_range(struct parkclock *pc, clockid_t clock_id, int64_t *earliest,
+			int64_t *latest);
+
+/**
  * parkclock_page_now_bound() - the time from the page alone
  * @pc:       the handle
  * @clock_id: the clock
@@ -207,6 +222,26 @@ int parkclock_unregister(struct parkclock *pc, pid_t tid, unsigned int flags);
  * Return: 0, or -1 with errno as of ioctl(2).
  */
 int parkclock_query(struct parkclock *pc, struct parkclock_query *query);
+
+/**
+ * parkclock_accuracy() - how far off pages were when they were replaced
+ * @pc:       the handle
+ * @accuracy: what <linux/parkclock.h> says
+ *
+ * Does not wake the clock.
+ *
+ * Return: 0, or -1 with errno as of ioctl(2).
+ */
+int parkclock_accuracy(struct parkclock *pc, struct parkclock_accuracy *accuracy);
+
+/**
+ * parkclock_reason() - a word for PARKCLOCK_REASON_*
+ * @reason: of struct parkclock_query
+ *
+ * Return: "none", "step", "leap", "tai", "suspend", "counter", "fork"; "unknown" for
+ * what a newer module says. It stays valid for ever, and any thread may call.
+ */
+const char *parkclock_reason(uint64_t reason);
 
 /**
  * parkclock_explain_open() - why parkclock_open() or parkclock_open_owner()

@@ -119,6 +119,21 @@ const char *state_name(__u32 state)
 	return state <= PARKCLOCK_ACTIVE ? names[state] : "unknown";
 }
 
+const char *reason_text(__u64 reason)
+{
+	static const char *const texts[] = {
+		[PARKCLOCK_REASON_NONE] = "no discontinuity yet",
+		[PARKCLOCK_REASON_STEP] = "REALTIME was set",
+		[PARKCLOCK_REASON_LEAP] = "a leap second",
+		[PARKCLOCK_REASON_TAI] = "TAI's distance to UTC was set",
+		[PARKCLOCK_REASON_SUSPEND] = "the host slept",
+		[PARKCLOCK_REASON_COUNTER] = "the clocksource was changed",
+		[PARKCLOCK_REASON_FORK] = "the host is a copy of a virtual machine",
+	};
+
+	return reason < ARRAY_SIZE(texts) ? texts[reason] : "for a reason of a newer module";
+}
+
 __s64 now_ns(void)
 {
 	struct timespec ts;

@@ -2,8 +2,10 @@
 /*
  * parkclock status: state, rate and counters, without waking the clock
  */
+#include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "tool.h"
 
@@ -44,7 +46,55 @@ static void print_page(const struct parkclock_query *q)
 	}
 }
 
-static void print_text(const struct parkclock_query *q)
+static __u64 total(const __u64 *bins)
+{
+	__u64 n = 0;
+
+	for (int i = 0; i < PARKCLOCK_BINS; i++)
+		n += bins[i];
+	return n;
+}
+
+/* What @percent of them did not exceed, in ns; a bin can be wider than what is in it. */
+static __u64 percentile(const __u64 *bins, __u64 worst, unsigned int percent)
+{
+	const __u64 n = total(bins);
+	__u64 seen = bins[0], most;
+	int i = 0;
+
+	while (i < PARKCLOCK_BINS - 1 && seen * 100 < n * percent)
+		seen += bins[++i];
+	most = parkclock_bin_ns(i + 1) - 1;
+	return i < PARKCLOCK_BINS - 1 && most < worst ? most : worst;
+}
+
+static void print_summary(const char *when, const __u64 *bins, __u64 worst)
+{
+	const __u64 n = total(bins);
+
+	if (!n)
+		return;
+	printf("  rate %-10s %llu refreshes: 50%% within %llu ns, 99%% %llu, all %llu\n", when, n,
+	       percentile(bins, worst, 50), percentile(bins, worst, 99), worst);
+}
+
+static void print_accuracy(const struct parkclock_accuracy *a)
+{
+	if (!total(a->steady) && !total(a->changed)) {
+		printf("accuracy         no page was replaced yet\n");
+		return;
+	}
+	printf("accuracy         how far off the page was just before it was replaced\n");
+	print_summary("steady", a->steady, a->steady_worst_ns);
+	print_summary("changed", a->changed, a->changed_worst_ns);
+	printf("  from ns            steady      changed\n");
+	for (int i = 0; i < PARKCLOCK_BINS; i++)
+		if (a->steady[i] || a->changed[i])
+			printf("  %7llu      %12llu %12llu\n", parkclock_bin_ns(i), a->steady[i],
+			       a->changed[i]);
+}
+
+static void print_text(const struct parkclock_query *q, const struct parkclock_accuracy *a)
 {
 	printf("state            %s (%s)\n", state_name(q->state), state_meaning(q->state));
 	printf("references       %llu\n", q->references);
@@ -57,7 +107,8 @@ static void print_text(const struct parkclock_query *q)
 	       q->flags & PARKCLOCK_COUNTER_UNUSABLE ?
 	       "unusable: the host does not keep time by it, every read is slow" : "usable");
 	print_rate(q);
-	printf("generation       %llu\n", q->generation);
+	printf("generation       %llu (%s%s)\n", q->generation,
+	       q->reason ? "the last time: " : "", reason_text(q->reason));
 	printf("parks            %llu\n", q->parks);
 	printf("wakes            %llu\n", q->wakes);
 	printf("refreshes        %llu\n", q->refreshes);
@@ -66,9 +117,25 @@ static void print_text(const struct parkclock_query *q)
 	printf("slow reads       %llu\n", q->slow_reads);
 	printf("run transitions  %llu\n", q->run_transitions);
 	printf("run wakes        %llu\n", q->run_wakes);
+	print_accuracy(a);
 }
 
-static void print_json(const struct parkclock_query *q)
+/* Bins as pairs of where they begin and what they count; empty ones are left out. */
+static void print_json_accuracy(const char *when, const __u64 *bins, __u64 worst)
+{
+	const char *comma = "";
+
+	printf("\"%s\":{\"count\":%llu,\"worst_ns\":%llu,\"bins\":[", when, total(bins), worst);
+	for (int i = 0; i < PARKCLOCK_BINS; i++) {
+		if (!bins[i])
+			continue;
+		printf("%s[%llu,%llu]", comma, parkclock_bin_ns(i), bins[i]);
+		comma = ",";
+	}
+	printf("]}");
+}
+
+static void print_json(const struct parkclock_query *q, const struct parkclock_accuracy *a)
 {
 	printf("{\"state\":\"%s\",\"references\":%llu", state_name(q->state),
 	       q->references);
@@ -85,32 +152,45 @@ static void print_json(const struct parkclock_query *q)
 	       q->flags & PARKCLOCK_COUNTER_UNUSABLE ? "false" : "true");
 	printf(",\"cycles\":%llu,\"rate\":%llu,\"rate_shift\":%d",
 	       q->cycles, q->rate, PARKCLOCK_SHIFT);
-	printf(",\"generation\":%llu,\"parks\":%llu,\"wakes\":%llu",
-	       q->generation, q->parks, q->wakes);
+	printf(",\"generation\":%llu,\"reason\":\"%s\"", q->generation,
+	       parkclock_reason(q->reason));
+	printf(",\"parks\":%llu,\"wakes\":%llu",
+	       q->parks, q->wakes);
 	printf(",\"refreshes\":%llu,\"expirations\":%llu", q->refreshes,
 	       q->expirations);
 	printf(",\"invalidations\":%llu,\"slow_reads\":%llu",
 	       q->invalidations, q->slow_reads);
-	printf(",\"run_transitions\":%llu,\"run_wakes\":%llu}\n",
+	printf(",\"run_transitions\":%llu,\"run_wakes\":%llu",
 	       q->run_transitions, q->run_wakes);
+	printf(",\"accuracy\":{");
+	print_json_accuracy("steady", a->steady, a->steady_worst_ns);
+	printf(",");
+	print_json_accuracy("changed", a->changed, a->changed_worst_ns);
+	printf("}}\n");
 }
 
 static int show(const char *device, bool json)
 {
 	struct parkclock *pc = open_device(device);
+	struct parkclock_accuracy a;
 	struct parkclock_query q;
 	bool ok;
 
 	if (!pc)
 		return EXIT_FAILURE;
 	ok = query_device(pc, &q);
+	if (ok && parkclock_accuracy(pc, &a)) {
+		complain("cannot ask how accurate the clock is: %s. %s", strerror(errno),
+			 parkclock_explain(errno));
+		ok = false;
+	}
 	parkclock_close(pc);
 	if (!ok)
 		return EXIT_FAILURE;
 	if (json)
-		print_json(&q);
+		print_json(&q, &a);
 	else
-		print_text(&q);
+		print_text(&q, &a);
 	return EXIT_SUCCESS;
 }
 
@@ -142,7 +222,9 @@ const struct command cmd_status = {
 	.help = "usage: parkclock status [--json]\n"
 		"\n"
 		"Shows the state, the references, the registered tasks of the host and how many\n"
-		"of them run, the rate and the counters. Does not wake the clock.\n"
+		"of them run, the rate, the counters, and how far off the page was just before it\n"
+		"was replaced, by whether the host's own rate had changed meanwhile. Does not wake\n"
+		"the clock.\n"
 		"\n"
 		"  --json         one JSON object\n"
 		"  --help         this text\n",

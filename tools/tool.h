@@ -89,6 +89,9 @@ bool query_device(struct parkclock *pc, struct parkclock_query *q);
 /* "parked" and so on */
 const char *state_name(__u32 state);
 
+/* What a PARKCLOCK_REASON_* stands for, in words */
+const char *reason_text(__u64 reason);
+
 /* CLOCK_MONOTONIC of the system, in ns: to measure the tool's own waiting. */
 __s64 now_ns(void);
 
