@@ -5,8 +5,10 @@
  * Checked: a reading between two clock_gettime() of the same clock lies between
  * them, give or take its error_ns, for all four clocks, by the page and by
  * READ, while active, right after a wake, and stopped; and its counter value
- * was read in between too. Where the host keeps time by another counter, READ
- * says so by 0.
+ * was read in between too. So do 10^7 readings on all CPUs while the host's
+ * frequency is thrown from end to end of its range, REALTIME is set back and forth
+ * by an hour, a tenth of a second and a microsecond, and the clock parks and wakes.
+ * Where the host keeps time by another counter, READ says so by 0.
  *
  * Fails if an offset is wrong, if the rate is off by more than the bound grows,
  * if a wake keeps an old rate or base, or if the bound is a wish. A bound that
@@ -161,6 +163,130 @@ TEST_F(bound, read_while_stopped)
 	for (int i = 0; i < READS; i++)
 		check(_metadata, self, clock_ids[i % PARKCLOCK_CLOCKS], false);
 	check_useful(_metadata, self);
+}
+
+/*
+ * Which steps of REALTIME were made, begun ones odd: a bracket that has one in it
+ * says nothing about REALTIME and TAI. By the kernel's own clock, see kernel_ns().
+ */
+static atomic_uint steps;
+static atomic_bool over;
+
+struct checker {
+	pthread_t thread;
+	int cpu;
+	atomic_ullong reads;
+	unsigned long long slow, void_brackets;
+	struct parkclock_reading r;
+	int64_t t0, t1;
+	int id;
+	bool by_page;
+	atomic_bool bug;
+};
+
+static void *checker(void *arg)
+{
+	struct checker *k = arg;
+	struct pclock c = open_clock();
+
+	pin(k->cpu);
+	for (unsigned int i = 0; !over; i++) {
+		unsigned int before = steps;
+
+		k->id = clock_ids[i % PARKCLOCK_CLOCKS];
+		k->t0 = kernel_ns(k->id);
+		k->by_page = i % 256 && parkclock_page_read_bound(c.map, k->id, &k->r) >= 0;
+		if (!k->by_page) {
+			k->r = slow_read(c.fd, k->id);
+			k->slow++;
+		}
+		k->t1 = kernel_ns(k->id);
+		if ((k->id == CLOCK_REALTIME || k->id == CLOCK_TAI) &&
+		    (before & 1 || steps != before)) {
+			k->void_brackets++;
+			continue;
+		}
+		if (!within_bound(&k->r, k->t0, k->t1)) {
+			k->bug = true;
+			over = true;
+		}
+		k->reads++;
+	}
+	close_clock(&c);
+	return NULL;
+}
+
+static void step_realtime(int64_t by)
+{
+	int64_t to;
+	struct timespec ts;
+
+	steps++;
+	to = now_ns(CLOCK_REALTIME) + by;
+	ts = (struct timespec){ to / 1000000000, to % 1000000000 };
+	if (clock_settime(CLOCK_REALTIME, &ts))
+		die("clock_settime");
+	steps++;
+}
+
+TEST_F_TIMEOUT(bound, under_all_treatments, 1200)
+{
+	static const int64_t by[] = { 3600000000000, -3600000000000, 100000000, -100000000,
+				      1000, -1000 };
+	/* A checker of the kernel's makes a system call many times as long. */
+	const unsigned long long wanted = has_checkers() ? 1000000 : scaled(10000000);
+	struct parkclock_query start = query(self->c.fd), end;
+	unsigned long long reads, slow = 0, void_brackets = 0;
+	struct checker checkers[64] = { 0 };
+	int cpus = cpus_online() < 64 ? cpus_online() : 64;
+	unsigned int n = 0;
+	uint64_t seed = 7;
+
+	must_set("interval_ms", "1");
+	over = false;
+	for (int i = 0; i < cpus; i++) {
+		checkers[i].cpu = i;
+		if (pthread_create(&checkers[i].thread, NULL, checker, &checkers[i]))
+			die("pthread_create");
+	}
+	do {
+		bool held = rnd(&seed) & 1;
+
+		throw_frequency(n, &seed);
+		if (held)
+			hold(self->c.fd);
+		sleep_us(rnd(&seed) % 10000);
+		if (n % 3 == 0)
+			step_realtime(by[n / 3 % ARRAY_SIZE(by)]);
+		sleep_us(rnd(&seed) % 10000);
+		if (held)
+			release(self->c.fd);
+		n++;
+		reads = 0;
+		for (int i = 0; i < cpus; i++)
+			reads += checkers[i].reads;
+		end = query(self->c.fd);
+	} while (!over && (reads < wanted || n % (3 * ARRAY_SIZE(by)) || n < 300));
+	over = true;
+	for (int i = 0; i < cpus; i++) {
+		struct checker *k = &checkers[i];
+
+		pthread_join(k->thread, NULL);
+		slow += k->slow;
+		void_brackets += k->void_brackets;
+		EXPECT_FALSE(k->bug) {
+			TH_LOG("CPU %d, clock %d by %s: %lld +- %llu, the host %lld to %lld",
+			       k->cpu, k->id, k->by_page ? "page" : "READ", (long long)k->r.ns,
+			       (unsigned long long)k->r.error_ns, (long long)k->t0,
+			       (long long)k->t1);
+		}
+	}
+	restore_frequency();
+	TH_LOG("%llu readings, %llu of all by READ, %llu said nothing; %u changes of frequency",
+	       reads, slow, void_brackets, n);
+	EXPECT_LT(void_brackets, reads);
+	EXPECT_GE(end.generation, start.generation + n / 3);
+	EXPECT_TRUE(!self->usable || end.refreshes > start.refreshes + 300);
 }
 
 TEST_HARNESS_MAIN

@@ -29,6 +29,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/timex.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -65,6 +66,20 @@ static inline int64_t now_ns(clockid_t id)
 	return ts.tv_sec * 1000000000LL + ts.tv_nsec;
 }
 
+/*
+ * By the system call, and never by the vDSO. An update of the host's clock keeps its
+ * readers waiting until the module has been told of it; only the vDSO of another CPU may
+ * know earlier.
+ */
+static inline int64_t kernel_ns(clockid_t id)
+{
+	struct timespec ts;
+
+	if (syscall(SYS_clock_gettime, id, &ts))
+		die("clock_gettime");
+	return ts.tv_sec * 1000000000LL + ts.tv_nsec;
+}
+
 static inline void sleep_us(unsigned int us)
 {
 	struct timespec ts = { us / 1000000, us % 1000000 * 1000L };
@@ -76,6 +91,12 @@ static inline void sleep_us(unsigned int us)
 static inline void sleep_ms(unsigned int ms)
 {
 	sleep_us(ms * 1000);
+}
+
+/* How much of what takes long: a tenth with BRIEF=1. */
+static inline unsigned int scaled(unsigned int n)
+{
+	return getenv("BRIEF") ? n / 10 : n;
 }
 
 /* xorshift64: one state per thread, never 0 */
@@ -120,6 +141,31 @@ static inline int64_t times_blocked(void)
 static inline int cpus_online(void)
 {
 	return sysconf(_SC_NPROCESSORS_ONLN);
+}
+
+/* The host's frequency: in units of 2^-16 ppm; the kernel's limit is 500 ppm. */
+static inline void set_frequency(long freq)
+{
+	struct timex tx = { .modes = ADJ_FREQUENCY, .freq = freq };
+
+	if (adjtimex(&tx) < 0)
+		die("adjtimex");
+}
+
+/* From one end to the other, now and then somewhere between. */
+static inline void throw_frequency(unsigned int n, uint64_t *seed)
+{
+	const long most = 500L << 16;
+
+	if (n % 5 == 4)
+		set_frequency((long)(rnd(seed) % (2 * most)) - most);
+	else
+		set_frequency(n & 1 ? most : -most);
+}
+
+static inline void restore_frequency(void)
+{
+	set_frequency(0);
 }
 
 /* The device */
@@ -552,6 +598,12 @@ static inline const char *what_is_left(void)
 	if (mentions("/proc/kallsyms", "[parkclock]"))
 		return "/proc/kallsyms";
 	return "";
+}
+
+/* Does the kernel look at every access, or lock? Then it is slow. */
+static inline bool has_checkers(void)
+{
+	return exists("/sys/kernel/debug/kcsan") || exists("/sys/kernel/debug/kmemleak");
 }
 
 /* The kernel's trace */

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * How good a page is by the time that it is replaced: the error that it has then
+ * is what an interval of prediction has made of it.
+ *
+ * Checked, at intervals of 1 s, by the module's trace event: if the host's own rate
+ * did not change in the interval, 99 % of the errors are at most 5 ns and all at most
+ * 10 ns; if it did, at most 1.1 of its smallest changes times the interval. So in a
+ * calm machine, while the host's rate goes up and down by that smallest change, and
+ * two intervals after the host's frequency was changed by 500 ppm. The bound in the page
+ * is small, then, and grows slowly. The histogram of PARKCLOCK_IOC_ACCURACY counts
+ * what the trace shows.
+ *
+ * Fails if the rate is off by some parts in 10^9, if an error is not taken out by the
+ * next refresh, or is taken out twice because that is late, if the rate from before a
+ * change of the host's is kept, and if the bound is only a safe guess.
+ *
+ * ACCURACY_SECONDS in the environment says how long to look at a calm machine:
+ *
+ *	make check TESTS=accuracy VM_CMDLINE=ACCURACY_SECONDS=600
+ */
+#include "common.h"
+#include "test_harness.h"
+
+#define EVENT		"parkclock/parkclock_accuracy"
+#define MAX_EVENTS	4000
+
+struct event {
+	int64_t error_ns;
+	uint64_t age_cycles, rate_changes;
+};
+
+FIXTURE(accuracy) {
+	struct pclock c;
+	struct event event[MAX_EVENTS];
+	int events;
+	uint64_t unit;		/* the host's smallest change of rate, in 2^-56 ns per cycle */
+};
+
+FIXTURE_SETUP(accuracy)
+{
+	start_parked("1000", "4", "5");
+	self->c = open_clock();
+	self->unit = UINT64_MAX;
+	trace_start(EVENT, NULL);
+}
+
+FIXTURE_TEARDOWN(accuracy)
+{
+	restore_frequency();
+	trace_stop(EVENT);
+	close_clock(&self->c);
+	default_params();
+}
+
+static void read_events(FIXTURE_DATA(accuracy) *self)
+{
+	FILE *f = fopen(TRACING "trace", "r");
+	char line[512];
+
+	if (!f)
+		die(TRACING "trace");
+	self->events = 0;
+	while (fgets(line, sizeof(line), f) && self->events < MAX_EVENTS) {
+		struct event *e = &self->event[self->events];
+		const char *text = strstr(line, "error_ns=");
+		unsigned long long age, changes;
+		long long error;
+
+		if (text && sscanf(text, "error_ns=%lld age_cycles=%llu rate_changes=%llu", &error,
+				   &age, &changes) == 3) {
+			*e = (struct event){ error, age, changes };
+			self->events++;
+		}
+	}
+	fclose(f);
+}
+
+/*
+ * The page, while time passes. Where it neither slews nor has just seen a change, its
+ * bound grows by one of the host's smallest changes: there is no less.
+ */
+static void watch(struct __test_metadata *_metadata, FIXTURE_DATA(accuracy) *self, int seconds)
+{
+	const struct parkclock_timebase *tb = __parkclock_timebase(self->c.map);
+	const int64_t end = now_ns(CLOCK_MONOTONIC) + seconds * 1000000000LL;
+	unsigned int small = 0, all = 0;
+
+	while (now_ns(CLOCK_MONOTONIC) < end) {
+		const struct parkclock_segment *seg;
+		uint64_t seq, error, growth, rate;
+
+		sleep_ms(100);
+		do {
+			seq = __parkclock_acquire(&tb->seq);
+			seg = &tb->segment[seq & 1];
+			error = __parkclock_acquire(&seg->error_ns);
+			growth = __parkclock_acquire(&seg->error_rate);
+			rate = __parkclock_acquire(&seg->rate);
+		} while (__parkclock_acquire(&tb->seq) != seq);
+		if (growth < self->unit)
+			self->unit = growth;
+		ASSERT_LE(growth, rate / 1000000) {
+			TH_LOG("the bound grows by %g ppm", growth * 1e6 / rate);
+		}
+		small += error <= 50;
+		all++;
+	}
+	/* An interval in which the host changed its rate begins the next with its error. */
+	read_events(self);
+	for (int i = 0; i < self->events; i++)
+		if (self->event[i].rate_changes)
+			return;
+	EXPECT_EQ(all, small);
+}
+
+static int compare(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
+static void check_events(struct __test_metadata *_metadata, FIXTURE_DATA(accuracy) *self,
+			 const char *when)
+{
+	uint64_t steady[MAX_EVENTS], most, worst = 0;
+	int n = 0, changed = 0;
+
+	for (int i = 0; i < self->events; i++) {
+		const struct event *e = &self->event[i];
+		uint64_t error = llabs(e->error_ns);
+
+		if (!e->rate_changes) {
+			steady[n++] = error;
+			continue;
+		}
+		most = parkclock_scale(e->age_cycles, self->unit + self->unit / 10, 0);
+		EXPECT_LE(error, most) {
+			TH_LOG("%lld ns after %llu changes of the host's rate",
+			       (long long)e->error_ns, (unsigned long long)e->rate_changes);
+		}
+		changed++;
+		if (worst < error)
+			worst = error;
+	}
+	qsort(steady, n, sizeof(*steady), compare);
+	if (n) {
+		EXPECT_LE(steady[n - 1 - n / 100], 5);
+		EXPECT_LE(steady[n - 1], 10);
+		TH_LOG("%s: %d intervals, 99 %% off by at most %llu ns, all by %llu ns", when, n,
+		       (unsigned long long)steady[n - 1 - n / 100],
+		       (unsigned long long)steady[n - 1]);
+	}
+	if (changed)
+		TH_LOG("%s, rate changed: %d intervals, all off by at most %llu ns", when, changed,
+		       (unsigned long long)worst);
+	EXPECT_LT(0, n + changed);
+}
+
+static int calm_seconds(void)
+{
+	const char *text = getenv("ACCURACY_SECONDS");
+
+	return text ? atoi(text) : 10 + (int)scaled(10);
+}
+
+TEST_F_TIMEOUT(accuracy, calm, 4000)
+{
+	NEEDS_TRACE(return);
+	NEEDS_COUNTER(return);
+	hold(self->c.fd);
+	watch(_metadata, self, calm_seconds());
+	check_events(_metadata, self, "calm");
+}
+
+/* What the host's rate cannot be exactly: it takes two neighbours of that by turns. */
+TEST_F(accuracy, rate_goes_up_and_down)
+{
+	static const long freq[6] = { 6553, 2000, 10000, 15000, 20000, 33000 };
+
+	NEEDS_TRACE(return);
+	NEEDS_COUNTER(return);
+	hold(self->c.fd);
+	for (unsigned int i = 0; i < 1 + scaled(50) / 10; i++) {
+		set_frequency(freq[i]);
+		sleep_ms(2500);
+		trace_write("trace", "");
+		watch(_metadata, self, 5);
+		check_events(_metadata, self, "up and down");
+	}
+}
+
+TEST_F(accuracy, after_500_ppm)
+{
+	NEEDS_TRACE(return);
+	NEEDS_COUNTER(return);
+	hold(self->c.fd);
+	for (int i = 0; i < 4; i++) {
+		set_frequency((i & 1 ? 0 : i & 2 ? -500L : 500L) << 16);
+		sleep_ms(2200);
+		trace_write("trace", "");
+		watch(_metadata, self, 4);
+		check_events(_metadata, self, "after 500 ppm");
+	}
+}
+
+TEST_F(accuracy, histogram)
+{
+	struct parkclock_accuracy a[2];
+	uint64_t steady[PARKCLOCK_BINS] = { 0 }, changed[PARKCLOCK_BINS] = { 0 };
+
+	NEEDS_TRACE(return);
+	NEEDS_COUNTER(return);
+	must_set("interval_ms", "10");
+	ASSERT_EQ(0, ioctl(self->c.fd, PARKCLOCK_IOC_ACCURACY, &a[0]));
+	hold(self->c.fd);
+	/* Errors of all sizes. */
+	for (int i = 0; i < 100; i++) {
+		set_frequency(i * 20);
+		sleep_ms(20);
+	}
+	release(self->c.fd);
+	ASSERT_TRUE(wait_state(self->c.fd, PARKCLOCK_PARKED));
+	ASSERT_EQ(0, ioctl(self->c.fd, PARKCLOCK_IOC_ACCURACY, &a[1]));
+	read_events(self);
+	ASSERT_LT(50, self->events);
+	for (int i = 0; i < self->events; i++) {
+		const struct event *e = &self->event[i];
+		uint64_t error = llabs(e->error_ns);
+		int bin = PARKCLOCK_BINS - 1;
+
+		while (error < parkclock_bin_ns(bin))
+			bin--;
+		(e->rate_changes ? changed : steady)[bin]++;
+		EXPECT_LE(error, e->rate_changes ? a[1].changed_worst_ns : a[1].steady_worst_ns);
+	}
+	for (int i = 0; i < PARKCLOCK_BINS; i++) {
+		EXPECT_EQ(steady[i], a[1].steady[i] - a[0].steady[i]);
+		EXPECT_EQ(changed[i], a[1].changed[i] - a[0].changed[i]);
+	}
+}
+
+/* What is counted is in a bin; no bin overlaps another, none is left out. */
+TEST(bins)
+{
+	for (int i = 0; i < PARKCLOCK_BINS; i++)
+		EXPECT_LT(parkclock_bin_ns(i), parkclock_bin_ns(i + 1));
+	EXPECT_EQ(0, parkclock_bin_ns(0));
+	EXPECT_EQ(16, parkclock_bin_ns(16));
+	EXPECT_EQ(1 << 19, parkclock_bin_ns(PARKCLOCK_BINS - 1));
+}
+
+TEST_HARNESS_MAIN
