@@ -27,7 +27,7 @@
 #define MIN_ROUNDS	20
 #define MIN_NAPS	20	/* in a round: a measure for everything */
 #define MIN_DONE	10	/* times, everything */
-#define SECONDS		60
+#define SECONDS		30
 #define SECONDS_DEBUG	120
 #define UNLOAD_MS	(3 * PATIENCE_MS)
 
@@ -680,7 +680,7 @@ TEST_F_TIMEOUT(churn, at_random, 900)
 	unsigned int rounds = 0, refused = 0, raced = 0, generation = 0;
 	uint64_t seed = seed_of(1 << 24);
 	int64_t seconds = exists("/sys/kernel/debug/kmemleak") ? SECONDS_DEBUG : SECONDS;
-	int64_t end = now_ms() + seconds * 1000, deadline;
+	int64_t end = now_ms() + scaled(seconds) * 1000, deadline;
 	pid_t pids[WORKERS];
 	bool can_register = kernel_can_register();
 	int err;
@@ -1090,7 +1090,7 @@ TEST_F(churn, inherited_up_to_the_limit)
 
 /* Many that register the same */
 
-#define SAME_SECONDS	30
+#define SAME_SECONDS	10
 #define REGISTRARS	3
 #define UNREGISTRARS	2
 

@@ -19,7 +19,7 @@
 #include "test_harness.h"
 
 #define THREADS		4
-#define SECONDS		30
+#define SECONDS		20
 #define MIN_PARKS	100
 
 struct holder {
@@ -156,7 +156,7 @@ TEST_F(race, hold_and_release_at_random)
 			bug |= !!h[i].bug;
 		if (bug)
 			break;
-	} while (now_ns(CLOCK_MONOTONIC) - t0 < SECONDS * 1000000000LL ||
+	} while (now_ns(CLOCK_MONOTONIC) - t0 < (int64_t)scaled(SECONDS) * 1000000000 ||
 		 end.parks - start.parks < MIN_PARKS);
 	stop = true;
 	for (int i = 0; i < THREADS; i++) {
@@ -212,7 +212,8 @@ TEST_F(race, hold_at_the_parking_tick)
 			won++;
 		else
 			lost++;
-	} while (now_ns(CLOCK_MONOTONIC) - t0 < 15 * 1000000000LL || won < 50 || lost < 50);
+	} while (now_ns(CLOCK_MONOTONIC) - t0 < (int64_t)scaled(SECONDS / 2) * 1000000000 ||
+		 won < 50 || lost < 50);
 	EXPECT_TRUE(wait_state(self->c.fd, PARKCLOCK_PARKED));
 	TH_LOG("%d before the park, %d after it, page late %llu times", won, lost,
 	       (unsigned long long)h.late);

@@ -103,10 +103,11 @@ static void *sleeper(void *arg)
 {
 	struct parkclock_reading r;
 	struct sleeper *s = arg;
+	const int cycles = scaled(CYCLES);
 
 	must_register(s->c.fd, 0, 0);
 	s->blocked = times_blocked();
-	for (int round = 1; round <= CYCLES; round++) {
+	for (int round = 1; round <= cycles; round++) {
 		s->round = round;
 		wait_by(s, round);
 		if (parkclock_page_read_bound(s->c.map, CLOCK_MONOTONIC, &r) < 0) {
@@ -160,6 +161,7 @@ TEST_F_TIMEOUT(run, first_read_after_a_wake, 900)
 {
 	struct sleeper s = { .c = self->c };
 	struct parkclock_query start, end;
+	const int cycles = scaled(CYCLES);
 	int late = 0, woken = 0;
 	sigset_t set;
 
@@ -173,7 +175,7 @@ TEST_F_TIMEOUT(run, first_read_after_a_wake, 900)
 	ASSERT_EQ(0, pipe(s.pipe));
 	start = query(self->c.fd);
 	ASSERT_EQ(0, pthread_create(&s.thread, NULL, sleeper, &s));
-	for (int round = 1; round <= CYCLES; round++) {
+	for (int round = 1; round <= cycles; round++) {
 		int64_t t0 = now_ns(CLOCK_MONOTONIC);
 
 		while (s.round < round) {

@@ -94,6 +94,8 @@ qemu() {
 	cmdline+=" unknown_nmi_panic panic_print=64"
 	[ "${VM_TSC:-reliable}" != reliable ] || cmdline+=" tsc=reliable"
 	[ "${VM_ICOUNT:-}" != 1 ] || accel=icount cpus=1
+	# What the kernel does not know becomes the environment of init, and so of the tests.
+	[ "${BRIEF:-}" != 1 ] || cmdline+=" BRIEF=1"
 	machine=("${qemu[@]}" -nodefaults -no-user-config -display none -no-reboot
 		-smp "$cpus" -m "${VM_MEMORY:-$memory}" -kernel "$vmlinuz" -initrd "$results/initramfs.gz"
 		-serial "$console" -serial "file:$report")
