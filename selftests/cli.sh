@@ -20,7 +20,9 @@ read_wakes read_one_clock read_page read_page_expired read_count read_json
 read_disabled hold_time hold_signals watch_lines watch_signal watch_terminal
 run_status run_no_switches run_sleeping run_spinning run_wakes run_low_descriptors
 run_child run_inherit register_exits register_runs register_signals register_thread
-register_inherit register_nobody register_not_permitted full_disk"
+register_inherit register_nobody register_not_permitted doctor_well doctor_json
+doctor_no_device doctor_not_permitted doctor_bare doctor_disabled doctor_clocksource
+doctor_steps full_disk"
 
 # expect STATUS ARGUMENT...: run the tool; output in $out and $err
 expect()
@@ -57,10 +59,11 @@ wait_for()
 
 # Does the host keep time by the TSC? If not, the page never has a time, and the
 # clock stays parked, whatever is held.
-while grep -qx tsc-early /sys/devices/system/clocksource/clocksource0/current_clocksource; do
+clocksource=/sys/devices/system/clocksource/clocksource0
+while grep -qx tsc-early "$clocksource/current_clocksource"; do
 	sleep 0.1
 done
-if grep -qx tsc /sys/devices/system/clocksource/clocksource0/current_clocksource; then
+if grep -qx tsc "$clocksource/current_clocksource"; then
 	usable=1
 	state_held=active
 else
@@ -145,10 +148,10 @@ version()
 help()
 {
 	expect 0 --help && has '^usage: parkclock ' "$out" && lines 0 "$err" || return
-	for command in status read hold watch run register; do
+	for command in status read hold watch run register doctor; do
 		has "^  $command " "$out" || return
 	done
-	for command in status read hold watch run register; do
+	for command in status read hold watch run register doctor; do
 		expect 0 "$command" --help && has "^usage: parkclock $command" "$out" &&
 			lines 0 "$err" || return
 	done
@@ -204,7 +207,13 @@ usage()
 	usage_error register 1x &&
 	usage_error register 4294967297 &&
 	usage_error register $$ $$ &&
-	usage_error register --nonsense $$
+	usage_error register --nonsense $$ &&
+	usage_error doctor extra &&
+	usage_error doctor --seconds &&
+	usage_error doctor --seconds 0.09 &&
+	usage_error doctor --seconds 3600.1 &&
+	usage_error doctor --seconds 1s &&
+	usage_error doctor --count 1
 }
 
 # Fails with one line: what, why, what to do.
@@ -739,33 +748,207 @@ register_nobody()
 	failure 'No such process' register --thread 4194305 && is all_tasks 0
 }
 
-# Another user's process, the kernel's, and a device that cannot be written to, which
-# is enough to run.
-register_not_permitted()
+# make_node PATH MODE: another path of the device, for other users, too
+make_node()
 {
-	no_switches && return
-	failure 'not permitted' register 2 || return
-	grep -q '^nobody:' /etc/passwd || echo 'nobody:x:65534:65534::/:/bin/sh' >>/etc/passwd
 	chmod 711 "$dir"
-	mknod "$dir/writable" c 10 "$(sed -n 's/ *\([0-9]*\) parkclock/\1/p' /proc/misc)" &&
-		chmod 666 "$dir/writable" || return
-	printf '%s\n' '#!/bin/sh' "exec su -s /bin/sh nobody -c \"exec $tool \$*\"" >"$dir/as_nobody"
-	chmod 700 "$dir/as_nobody"
+	mknod "$1" c 10 "$(sed -n 's/ *\([0-9]*\) parkclock/\1/p' /proc/misc)" && chmod "$2" "$1"
+}
+
+# as COMMAND TEST...: a test by which COMMAND runs the tool
+as()
+{
 	root_tool=$tool
-	tool=$dir/as_nobody
-	failure 'Permission denied' register $$ &&
-	failure 'not permitted' --device "$dir/writable" register $$ &&
-	failure 'not permitted' --device "$dir/writable" register --thread $$ &&
-	expect 0 run true && expect 0 --device "$dir/writable" run true
+	tool=$1
+	shift
+	"$@"
 	result=$?
 	tool=$root_tool
 	return "$result"
 }
 
+# as_nobody TEST...: a test whose tool has no rights
+as_nobody()
+{
+	grep -q '^nobody:' /etc/passwd || echo 'nobody:x:65534:65534::/:/bin/sh' >>/etc/passwd
+	printf '%s\n' '#!/bin/sh' "exec su -s /bin/sh nobody -c \"exec $tool \$*\"" >"$dir/nobody"
+	chmod 700 "$dir/nobody"
+	as "$dir/nobody" "$@"
+}
+
+# Another user's process, the kernel's, and a device that cannot be written to, which
+# is enough to run.
+register_not_permitted()
+{
+	no_switches && return
+	failure 'not permitted' register 2 && make_node "$dir/writable" 666 || return
+	as_nobody failure 'Permission denied' register $$ &&
+	as_nobody failure 'not permitted' --device "$dir/writable" register $$ &&
+	as_nobody failure 'not permitted' --device "$dir/writable" register --thread $$ &&
+	as_nobody expect 0 run true && as_nobody expect 0 --device "$dir/writable" run true
+}
+
+# says NAME RESULT [PATTERN]: this is what a check of the doctor has come to
+says()
+{
+	has "^$2  *$1  *.*${3:-}" "$out"
+}
+
+# doctor STATUS ARGUMENT...: with nothing but the findings
+doctor()
+{
+	expect "$@" && lines 0 "$err"
+}
+
+# measured: the clock was compared with clock_gettime, and found right
+measured()
+{
+	says bounds ok ' [1-9][0-9]* readings were as near' &&
+	says monotonicity ok ' [1-9][0-9]* readings by [1-9]' && says rate ok
+}
+
+# A check that can be otherwise for a machine that stands still is left out.
+doctor_well()
+{
+	echo 1000 >"$params/interval_ms"
+	wakes=$(status wakes)
+	doctor 0 doctor && measured && has '^0 failures, ' "$out" &&
+	is references 0 && is all_tasks 0 &&
+	says module ok enabled && says device ok /dev/parkclock && says abi ok &&
+	says write_access ok && says tsc_allowed ok && says time_namespace ok || return
+	if [ "$switches" -eq 1 ]; then
+		says registration ok
+	else
+		says registration warning && has 'built without tracepoints' "$out"
+	fi || return
+	if [ "$usable" -eq 1 ]; then
+		says clocksource ok && says virtualised ok && ! says reference failure >/dev/null &&
+		says rate ok 'The counter: [-+]'
+	else
+		says clocksource warning 'every read is slow' && has '-> .*tsc=reliable' "$out" &&
+		says reference note 'all reads are slow'
+	fi && [ "$(($(status wakes) > wakes))" -eq "$usable" ]
+}
+
+# check_json: that is what it is, whatever is in the strings
+check_json()
+{
+	string='"\([^"\\[:cntrl:]]\|\\["\\]\|\\u[0-9a-f]\{4\}\)*"'
+	check="{\"name\":\"[a-z_]*\",\"result\":\"[a-z]*\",\"found\":$string,\"advice\":\(null\|$string\)}"
+	lines 1 "$out" && has "^{\"checks\":\[$check\(,$check\)\{14\}\],\"clock\":$1,\"ok\":$2}\$" "$out"
+}
+
+doctor_json()
+{
+	echo 1000 >"$params/interval_ms"
+	doctor 0 doctor --json --seconds 1.5 && check_json '{[^{}]*}' true &&
+	has '"name":"bounds","result":"ok"' "$out" &&
+	sed 's/.*"clock":\({[^}]*}\).*/\1/' "$out" >"$dir/clock" &&
+	json_like "$dir/clock" measured_ns page_used page_readings read_readings expired \
+		unjudged wrong wrong_ns outside_ns best_error_ns median_error_ns threads passed \
+		back back_ns rate_ppb slack_ppb counter_ppb &&
+	has '"wrong":0,' "$dir/clock" && has '"back":0,' "$dir/clock" &&
+	has '"read_readings":[1-9]' "$dir/clock" && has '"threads":[1-9]' "$dir/clock" || return
+	if [ "$usable" -eq 1 ]; then
+		has '"page_used":true,"page_readings":[1-9]' "$dir/clock"
+	else
+		has '"page_used":false,"page_readings":0,' "$dir/clock" &&
+		has '"counter_ppb":null' "$dir/clock"
+	fi || return
+	ns=$(sed 's/.*"measured_ns":\([0-9]*\).*/\1/' "$dir/clock")
+	[ "$ns" -ge 1500000000 ] && return
+	echo "measured for $ns ns only"
+	return 1
+}
+
+# What cannot be looked at is skipped; what was said on the command line is no JSON.
+doctor_no_device()
+{
+	doctor 1 --device "$dir/nonsense" doctor && says device failure 'No such file' &&
+	has '-> .*modprobe parkclock' "$out" && says module ok && says bounds skipped &&
+	says abi skipped && says write_access skipped && has '^1 failure, ' "$out" &&
+	doctor 1 --device /dev/null doctor && says device failure /dev/null &&
+	has '-> This is not a parkclock device' "$out" && says rate skipped || return
+	odd=$(printf 'a"b\\c\001d\377e\303\244f')
+	doctor 1 --device "$odd" doctor --json && check_json null false &&
+	grep -qF 'a\"b\\c\u0001d\ufffde'"$(printf '\303\244')f" "$out" && return
+	cat "$out"
+	return 1
+}
+
+doctor_not_permitted()
+{
+	make_node "$dir/unreadable" 600 || return
+	as_nobody doctor 0 doctor --seconds 0.1 && says write_access note 'Permission denied' &&
+	measured || return
+	as_nobody doctor 1 --device "$dir/unreadable" doctor &&
+	says device failure 'Permission denied' && says monotonicity skipped
+}
+
+# in_root ARGUMENT...: nothing is there but the tool
+in_root()
+{
+	chroot "$dir/root" /parkclock "$@"
+}
+
+# Without /proc and /sys; then with a /sys that does not have the module.
+doctor_bare()
+{
+	mkdir -p "$dir/root/dev" && cp "$tool" "$dir/root/parkclock" &&
+	make_node "$dir/root/dev/parkclock" 444 || return
+	as in_root doctor 0 doctor --seconds 0.1 && says module note && says cpu note &&
+	says virtualised note && says time_namespace note && measured || return
+	if [ "$usable" -eq 1 ]; then
+		says clocksource note
+	else
+		says clocksource warning
+	fi && mkdir -p "$dir/root/sys/module" && as in_root doctor 0 doctor --seconds 0.1 &&
+	says module note && rm "$dir/root/dev/parkclock" && as in_root doctor 1 doctor &&
+	says module failure 'not loaded' && says device failure
+}
+
+doctor_disabled()
+{
+	echo N >"$params/enabled"
+	doctor 0 doctor --seconds 0.1 && says module warning 'enabled is N' &&
+	has '-> .*echo Y >' "$out" && says reference note 'all reads are slow' && measured
+}
+
+# Another clocksource, and that of before again.
+doctor_clocksource()
+{
+	other=$(tr -s ' ' '\n' <"$clocksource/available_clocksource" | grep -v -e '^tsc' -e '^$' |
+		head -n 1)
+	if [ "$usable" -eq 0 ] || [ -z "$other" ]; then
+		skip "needs a kernel that has the TSC and another clocksource"
+		return
+	fi
+	echo "$other" >"$clocksource/current_clocksource"
+	doctor 0 doctor --seconds 0.1 && says clocksource warning "by $other, not by the TSC" &&
+	has '-> As root: echo tsc >' "$out" && says reference note && measured &&
+	says discontinuity note 'the clocksource was changed'
+	result=$?
+	echo tsc >"$clocksource/current_clocksource"
+	return "$result"
+}
+
+# REALTIME is set all the while: that is no fault of the clock's.
+doctor_steps()
+{
+	# shellcheck disable=SC2016 # the command's own variables
+	background sh -c 'while :; do
+			date -s "@$(($(date +%s) + 10))"
+			date -s "@$(($(date +%s) - 10))"
+		done >/dev/null'
+	doctor 0 doctor --seconds 1 && ! says bounds failure >/dev/null && says monotonicity ok &&
+	says rate ok && says discontinuity note 'REALTIME was set'
+}
+
 # What cannot be printed is a failure, not a success without output.
 full_disk()
 {
-	for command in --help status read 'watch --count 2' 'hold --time 0'; do
+	for command in --help status read 'watch --count 2' 'hold --time 0' \
+		'doctor --seconds 0.1'; do
 		# shellcheck disable=SC2086 # words of the command
 		"$tool" $command >/dev/full 2>"$err"
 		got=$?

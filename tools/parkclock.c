@@ -25,6 +25,7 @@ static const char help[] =
 	"  watch          show state and counters as they change\n"
 	"  run            run a command; whenever it runs, the page is valid\n"
 	"  register       the same for a process that is there already\n"
+	"  doctor         look at the host, check the clock, say what to do\n"
 	"\n"
 	"  --device PATH  another device than " PARKCLOCK_DEVICE "\n"
 	"  --help         this text; \"parkclock COMMAND --help\" for that of a command\n"
@@ -34,6 +35,7 @@ static const char help[] =
 
 static const struct command *const commands[] = {
 	&cmd_status, &cmd_read, &cmd_hold, &cmd_watch, &cmd_run, &cmd_register,
+	&cmd_doctor,
 };
 
 int usage(const struct command *self)

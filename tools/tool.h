@@ -31,7 +31,8 @@ struct command {
 	int (*run)(const struct command *self, int argc, char **argv, const char *device);
 };
 
-extern const struct command cmd_status, cmd_read, cmd_hold, cmd_watch, cmd_run, cmd_register;
+extern const struct command cmd_status, cmd_read, cmd_hold, cmd_watch, cmd_run, cmd_register,
+	cmd_doctor;
 
 /* Options that every command has a use for; the value is what getopt returns. */
 #define OPTION_HELP	{ "help", no_argument, NULL, 'h' }
