@@ -935,6 +935,7 @@ doctor_clocksource()
 # REALTIME is set all the while: that is no fault of the clock's.
 doctor_steps()
 {
+	date -s "@$(date +%s)" >/dev/null
 	# shellcheck disable=SC2016 # the command's own variables
 	background sh -c 'while :; do
 			date -s "@$(($(date +%s) + 10))"

@@ -337,8 +337,8 @@ void check_discontinuity(struct patient *p, struct finding *f)
 		     "The host's clocks have not jumped since the module was loaded.");
 	else
 		find(f, NOTE,
-		     SAY("Nothing needs to be done; but readings from before and after, which differ",
-			 "in their generation, cannot be subtracted."),
+		     SAY("Nothing needs to be done; but readings of different generations, such as",
+			 "from before and after, cannot be subtracted."),
 		     "The host's clocks have jumped, the last time: %s (generation %llu).",
 		     reason_text(q.reason), q.generation);
 }
