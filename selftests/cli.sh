@@ -21,8 +21,8 @@ read_disabled hold_time hold_signals watch_lines watch_signal watch_terminal
 run_status run_no_switches run_sleeping run_spinning run_wakes run_low_descriptors
 run_child run_inherit register_exits register_runs register_signals register_thread
 register_inherit register_nobody register_not_permitted doctor_well doctor_json
-doctor_no_device doctor_not_permitted doctor_bare doctor_disabled doctor_clocksource
-doctor_steps full_disk"
+doctor_terminal doctor_no_device doctor_not_permitted doctor_bare doctor_disabled
+doctor_clocksource doctor_steps full_disk"
 
 # expect STATUS ARGUMENT...: run the tool; output in $out and $err
 expect()
@@ -859,6 +859,20 @@ doctor_json()
 	[ "$ns" -ge 1500000000 ] && return
 	echo "measured for $ns ns only"
 	return 1
+}
+
+# A line on the terminal while it measures, which is gone at the end.
+doctor_terminal()
+{
+	if ! [ -e /dev/tty0 ]; then
+		skip "needs a kernel with virtual terminals"
+		return
+	fi
+	printf '\033c' >/dev/tty9
+	background "$tool" doctor --seconds 3600 >"$out" 2>/dev/tty9
+	wait_until grep -q 'measuring: [0-9.]* of 3600.0 s' /dev/vcs9 && kill "$pid" &&
+	ended 143 && printf '\033c' >/dev/tty9 &&
+	"$tool" doctor --seconds 0.1 >"$out" 2>/dev/tty9 && measured && ! grep '[^ ]' /dev/vcs9
 }
 
 # What cannot be looked at is skipped; what was said on the command line is no JSON.
