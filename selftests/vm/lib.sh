@@ -57,10 +57,17 @@ as_root() {
 	fi
 }
 
-# find_sources: where setup puts the files of linux-source-6.1, $sources
+# The style checker; the harness of the kernel's selftests, and some of these themselves.
+source_files="scripts/checkpatch.pl scripts/const_structs.checkpatch scripts/spelling.txt
+tools/testing/selftests/kselftest.h tools/testing/selftests/kselftest_harness.h
+tools/testing/selftests/timers/inconsistency-check.c
+tools/testing/selftests/timers/nanosleep.c tools/testing/selftests/timers/nsleep-lat.c
+tools/testing/selftests/timers/threadtest.c"
+
+# find_sources: where setup puts these files of linux-source-6.1, $sources
 find_sources() {
 	source_version=$(dpkg-query -W -f '${Version}' linux-source-6.1 2>/dev/null)
-	sources=$cache/linux-source-$source_version
+	sources=$cache/linux-source-$source_version-$(echo "$source_files" | hash_of)
 }
 
 # shellcheck source=selftests/vm/kernels.sh

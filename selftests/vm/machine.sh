@@ -60,18 +60,26 @@ machine_build() {
 	exec 9>&-
 }
 
+# c_library ROOT: what the dynamic programs need of this machine, where they look for it
+c_library() {
+	ldd "$programs"/selftests/{preload_child,timers_*} "$programs/tools/libparkclock-preload.so" |
+		awk '$2 == "=>" { print $3 } $1 ~ "^/" && $2 ~ "^[(]" { print $1 }' | sort -u |
+		xargs cp -L --parents -t "$1"
+}
+
 # initramfs LIST: into $results/initramfs.gz; LIST becomes /tests/programs
 initramfs() {
 	local root=$results/root applet
 
 	rm -rf "$root"
-	mkdir -p "$root"/{bin,lib,tests,dev,proc,sys,tmp,root,etc,usr} || return
+	mkdir -p "$root"/{bin,lib,tests,dev,proc,sys,tmp,root,etc,usr/local/lib} || return
 	ln -s bin "$root/sbin"
 	ln -s ../bin "$root/usr/bin"
 	echo 'root:x:0:0:root:/root:/bin/sh' >"$root/etc/passwd"
 	cp "$top/selftests/vm/profile" "$root/etc/profile" || return
 	cp "$cache/busybox/bin/busybox" "$programs/tools/parkclock" "$root/bin/" &&
-		cp "$build"/module/*.ko "$root/lib/" &&
+		cp "$programs/tools/libparkclock-preload.so" "$root/usr/local/lib/" &&
+		cp "$build"/module/*.ko "$root/lib/" && c_library "$root" &&
 		cp "$programs/init" "$root/" &&
 		cp "$top"/selftests/*.sh "$root/tests/" && cp "$1" "$root/tests/programs" &&
 		find "$programs/selftests" -maxdepth 1 -type f -perm -u+x -exec cp -t "$root/tests" {} + &&
