@@ -1,0 +1,102 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# The kernel's own programs of tools/testing/selftests/timers that read the time, through
+# "parkclock run --preload --inherit": they must be satisfied, and no call for a clock
+# of the page may have come to libc, which a library between the two counts
+# (preload/spy.c). Where tasks cannot be registered they run with the library alone.
+#
+# Fails if time goes back, in a thread or between threads, for any clock that there is; if
+# a sleep is over too early by the clock that is read; or if the library is not used.
+
+dir=$(mktemp -d) || exit 1
+spy=/tests/preload_spy.so
+library=/usr/local/lib/libparkclock-preload.so
+
+clocks="realtime:0 monotonic:1 process_cputime:2 thread_cputime:3 monotonic_raw:4
+realtime_coarse:5 monotonic_coarse:6 boottime:7 realtime_alarm:8 boottime_alarm:9 tai:11"
+
+# through NAME PROGRAM ARGUMENT...: its output to $dir/NAME, the spy's to $dir/NAME.spy
+through()
+{
+	name=$1
+	program=/tests/timers_$2
+	shift 2
+	if [ -d /sys/kernel/tracing/events/sched/sched_switch ]; then
+		PARKCLOCK_SPY=$dir/$name.spy LD_PRELOAD=$spy \
+			parkclock run --preload --inherit -- "$program" "$@"
+	else
+		PARKCLOCK_SPY=$dir/$name.spy LD_PRELOAD=$library:$spy "$program" "$@"
+	fi >"$dir/$name" 2>&1
+}
+
+# unused NAME: has the library not been used? Says so.
+unused()
+{
+	read -r calls others 2>/dev/null <"$dir/$1.spy" && [ "$calls" -eq 0 ] && return 1
+	echo "calls that came to libc: ${calls:-not counted} (others: ${others:-not counted})"
+}
+
+number=0
+failed=0
+
+# result NAME STATUS [SKIPPED]
+result()
+{
+	number=$((number + 1))
+	{
+		[ "$2" -eq 0 ] || echo "exit status $2"
+		unused "$1"
+	} >"$dir/why"
+	if [ -n "${3:-}" ]; then
+		echo "ok $number $1 # SKIP $3"
+	elif [ -s "$dir/why" ]; then
+		cat "$dir/$1" "$dir/why" | sed 's/^/# /'
+		echo "not ok $number $1"
+		failed=1
+	else
+		echo "ok $number $1"
+	fi
+}
+
+# nsleep-lat minds sleeps that are late, but so they are where the machine is slow. It
+# fails if that happens each time, and never to the same program without the library.
+nsleep_lat()
+{
+	late='Large .* latency'
+	tries=3
+	skipped=
+	until through nsleep-lat nsleep-lat; do
+		tries=$((tries - 1))
+		grep "$late" "$dir/nsleep-lat" >"$dir/late" || return
+		[ $tries -gt 0 ] || return
+		if ! /tests/timers_nsleep-lat >"$dir/without"; then
+			grep "$late" "$dir/without" | sed 's/^/# without the library: /'
+			skipped="sleeps are late here without the library, too"
+			return
+		fi
+	done
+}
+
+echo "TAP version 13"
+echo "1..15"
+for clock in $clocks; do
+	seconds=1
+	case ${clock#*:} in 0 | 1 | 7 | 11) seconds=5 ;; esac
+	through "inconsistency-check_${clock%:*}" inconsistency-check -c "${clock#*:}" -t $seconds
+	result "inconsistency-check_${clock%:*}" $?
+done
+through threadtest threadtest -t 5
+result threadtest $?
+through threadtest_independent threadtest -t 5 -i
+result threadtest_independent $?
+# These sleep most of the time, the second one for more than two minutes.
+through nanosleep nanosleep &
+nanosleep=$!
+nsleep_lat
+status=$?
+wait $nanosleep
+result nanosleep $?
+result nsleep-lat $status "$skipped"
+rm -rf "$dir"
+exit $failed
