@@ -42,8 +42,8 @@
 #define NSEC_PER_SEC	1000000000ULL
 #define NOBODY		(-1)	/* as a descriptor: libc has the time, for good */
 
-/* Far more than the bound of any page. */
-#define ERROR_MAX_NS	1000000
+/* More than the bound of any page: 1 ppm of the longest window is 1 ms. */
+#define ERROR_MAX_NS	10000000
 
 /* Programs that close descriptors, or choose their numbers, mean low ones. */
 #define LOWEST_FD	512
@@ -242,8 +242,8 @@ static __s64 give_up(int id)
 
 /*
  * Our descriptor, or a new one if the program has closed it. What is at its number now
- * is none of our business. In another time namespace (setns(2)) a new one would be
- * another clock.
+ * is none of our business; unless it is the program's own open of the device, which
+ * tells the same time. In another time namespace (setns(2)) a new one would not.
  */
 static int find_descriptor(void)
 {
