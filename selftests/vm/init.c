@@ -14,6 +14,7 @@
  *	alive			every second while a program runs
  *	run NAME		a program begins
  *	out TEXT		a line of its output
+ *	ask TEXT		one that run is asked by, to do something to the machine
  *	end NAME HOW N MS	it is over: "exit N", "signal N", "timeout N" (seconds),
  *				"unrun 0"; it took MS milliseconds
  *	clean			the module unloaded, the kernel's log has nothing about it
@@ -46,6 +47,7 @@
 
 #define MODULE_FILE	"/lib/parkclock.ko"
 #define DEVICE		"/dev/parkclock"
+#define ASKED		"/tmp/asked"
 #define PATIENCE_MS	5000	/* for what takes a moment after a program's end */
 #define MAX_LOG		200000	/* lines of the kernel's log, more than fit into 4 MB */
 #define MAX_SPLAT	80	/* lines of the kernel's log that are reported */
@@ -280,6 +282,21 @@ static bool kernel_log_clean(void)
 	return bad == used;
 }
 
+/*
+ * What a program asks for is passed on as it is. It may wait for ASKED: by then the
+ * line has left the machine, which it may put to sleep now.
+ */
+static void report_line(const char *line, int length)
+{
+	bool ask = !strncmp(line, "ask ", 4);
+
+	report("%s%.*s\n", ask ? "" : "out ", length, line);
+	if (!ask)
+		return;
+	tcdrain(report_fd);
+	close(open(ASKED, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+}
+
 /* Report the whole lines of the buffer, keep the rest; at the end report that too. */
 static void report_lines(char *buf, size_t *used, size_t size, bool end)
 {
@@ -290,7 +307,7 @@ static void report_lines(char *buf, size_t *used, size_t size, bool end)
 			buf[i] = '?';
 		if (buf[i] != '\n')
 			continue;
-		report("out %.*s\n", (int)(i - begin), buf + begin);
+		report_line(buf + begin, i - begin);
 		begin = i + 1;
 	}
 	if (begin < *used && (end || (!begin && *used == size))) {
@@ -543,6 +560,8 @@ static void check(void)
 		report("kernel no /tests/programs: %s\n", strerror(errno));
 		return;
 	}
+	/* Here somebody listens to "ask". */
+	setenv("PARKCLOCK_ASKED", ASKED, 1);
 	while (fgets(line, sizeof(line), f))
 		check_one(line);
 	fclose(f);
