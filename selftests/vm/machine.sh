@@ -33,7 +33,7 @@ qemu_find() {
 		-L "$qemu_dir/usr/share/seabios" -L "$qemu_dir/usr/share/qemu")
 }
 
-# machine_build: module for $kernel into $build; tools, tests and init, which are the
+# machine_build: modules for $kernel into $build; tools, tests and init, which are the
 # same for all kernels, into $programs. What a run makes goes to $results.
 machine_build() {
 	local make=(make -C "$top" --no-print-directory -j "$(nproc)")
@@ -49,6 +49,10 @@ machine_build() {
 	flock 9
 	step "building the module for $kernel" "${inside[@]}" \
 		"${make[@]}" "B=$build" "KDIR=$kdir" KCFLAGS=-Werror module
+	mkdir -p "$build/modules"
+	cp -u "$top"/selftests/modules/* "$build/modules/" || exit 1
+	step "building the tests' module for $kernel" "${inside[@]}" \
+		make -C "$kdir" "M=$build/modules" KCFLAGS=-Werror modules
 	step "building the tools" "${make[@]}" "B=$programs" tools
 	step "building the tests" make -C "$top/selftests" --no-print-directory -j "$(nproc)" \
 		"O=$programs/selftests" "TOOLS=$programs/tools" \
@@ -79,7 +83,7 @@ initramfs() {
 	cp "$top/selftests/vm/profile" "$root/etc/profile" || return
 	cp "$cache/busybox/bin/busybox" "$programs/tools/parkclock" "$root/bin/" &&
 		cp "$programs/tools/libparkclock-preload.so" "$root/usr/local/lib/" &&
-		cp "$build"/module/*.ko "$root/lib/" && c_library "$root" &&
+		cp "$build"/module/*.ko "$build"/modules/*.ko "$root/lib/" && c_library "$root" &&
 		cp "$programs/init" "$root/" &&
 		cp "$top"/selftests/*.sh "$root/tests/" && cp "$1" "$root/tests/programs" &&
 		find "$programs/selftests" -maxdepth 1 -type f -perm -u+x -exec cp -t "$root/tests" {} + &&
