@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The kernel finds out that its TSC is not to be trusted while the module runs. That
+ * cannot be undone: this program is the last one in its machine.
+ *
+ * Checked: while the kernel leaves the TSC, and after, every reading is within its
+ * bound of the host's clock and none goes back, between threads on all CPUs; then the
+ * page refuses whatever is held, with one more discontinuity and its reason; READ and
+ * references go on to work, and nothing is armed.
+ *
+ * Fails if the page can be read when the clocksource is another one, or if the updater
+ * goes on to fill it.
+ */
+#include "disturb.h"
+#include "test_harness.h"
+
+TEST(tsc_marked_unstable_while_held)
+{
+	struct parkclock_query before, after;
+	struct pclock c;
+	int tries;
+
+	NEEDS_COUNTER(return);
+	/* No choice of an earlier program: the kernel may stay with that. */
+	ASSERT_EQ(0, write_file(CLOCKSOURCE "current_clocksource", "\n"));
+	ASSERT_TRUE(counter_usable());
+	start_parked("50", "4", "5");
+	c = open_clock();
+	hold(c.fd);
+	load_disturb();
+	start_readers(false);
+	ASSERT_TRUE(readers_have_looked(1000));
+	before = query(c.fd);
+	disturb("tsc_unstable", "1");
+	for (tries = 0; tries < PATIENCE_MS && counter_usable(); tries++)
+		ASSERT_NE(WRONG, look_again(&c, CLOCK_MONOTONIC, true));
+	ASSERT_FALSE(counter_usable());
+	EXPECT_EQ(0, readers_with_time(c.map));
+	EXPECT_TRUE(right_now(&c));
+	after = query(c.fd);
+	EXPECT_EQ(PARKCLOCK_COUNTER_UNUSABLE, after.flags);
+	EXPECT_EQ(PARKCLOCK_REASON_COUNTER, after.reason);
+	EXPECT_EQ(PARKCLOCK_REASON_COUNTER, page_reason(&c));
+	EXPECT_EQ(before.generation + 1, after.generation);
+	EXPECT_TRUE(readers_have_looked(10000));
+	EXPECT_STREQ("", stop_readers());
+	/* The tick that was armed is the last one. */
+	ASSERT_TRUE(wait_state(c.fd, PARKCLOCK_PARKED));
+	after = query(c.fd);
+	EXPECT_EQ(1, after.references);
+	hold(c.fd);
+	sleep_ms(200);
+	EXPECT_EQ(after.expirations, query(c.fd).expirations);
+	EXPECT_EQ(after.wakes, query(c.fd).wakes);
+	EXPECT_TRUE(right_now(&c));
+	unload_disturb();
+	close_clock(&c);
+	default_params();
+}
+
+TEST_HARNESS_MAIN
