@@ -124,6 +124,12 @@ lines()
 	return 1
 }
 
+# has_lines NUMBER FILE: so many, or more
+has_lines()
+{
+	[ "$(wc -l <"$2")" -ge "$1" ]
+}
+
 # json_like FILE NAME...: every line is an object of just these names, in order,
 # whose values are integers, plain strings, true, false or null
 json_like()
@@ -273,6 +279,20 @@ status_json()
 	is error_ns null && is rate_shift 56
 }
 
+# What the text of status says of the accuracy: $measured and $binned refreshes
+read_accuracy()
+{
+	expect 0 status || return
+	measured=$(sed -n 's/^  rate [a-z]* *\([0-9]*\) refreshes: 50% within .*/\1/p' "$out" |
+		awk '{ n += $1 } END { print n + 0 }')
+	binned=$(awk '/from ns/ { on = 1; next } on { n += $2 + $3 } END { print n + 0 }' "$out")
+}
+
+measured_since()
+{
+	read_accuracy && [ "$measured" -gt "$(($1 + 10))" ]
+}
+
 # What was refreshed while it was held was measured, and once only.
 status_accuracy()
 {
@@ -281,14 +301,12 @@ status_accuracy()
 		return
 	fi
 	before=$(status refreshes)
-	expect 0 hold --time 1 && expect 0 status && has '^accuracy         how far' "$out" &&
+	read_accuracy || return
+	earlier=$measured
+	held && wait_until measured_since "$earlier" && has '^accuracy         how far' "$out" &&
 	has '^  from ns            steady      changed$' "$out" || return
-	measured=$(sed -n 's/^  rate [a-z]* *\([0-9]*\) refreshes: 50% within .*/\1/p' "$out" |
-		awk '{ n += $1 } END { print n + 0 }')
-	binned=$(awk '/from ns/ { on = 1; next } on { n += $2 + $3 } END { print n + 0 }' "$out")
 	refreshed=$(($(status refreshes) - before))
-	[ "$measured" -eq "$binned" ] && [ "$measured" -gt 10 ] &&
-		[ "$measured" -le "$(status refreshes)" ] && [ "$refreshed" -gt 10 ] && return
+	[ "$measured" -eq "$binned" ] && [ "$((measured - earlier))" -le "$refreshed" ] && return
 	echo "measured $measured, in bins $binned, refreshed $refreshed"
 	return 1
 }
@@ -339,16 +357,12 @@ read_one_clock()
 	expect 0 read tai monotonic && lines 3 "$out" && right "$out" 2
 }
 
-# hold_while COMMAND...: do it while another process holds a reference
-hold_while()
+# held: "hold" in the background has said so, to $dir/hold. It has counted the reference
+# before the page is valid.
+held()
 {
-	"$tool" hold >"$dir/hold" &
-	holder=$!
-	wait_for references 1 && "$@"
-	result=$?
-	kill "$holder"
-	wait "$holder"
-	return "$result"
+	background "$tool" hold >"$dir/hold"
+	wait_has 'reference is held' "$dir/hold"
 }
 
 # The window is long for this: else a machine that is slow lets the page expire.
@@ -366,8 +380,8 @@ held_page()
 
 read_page()
 {
-	echo 1000 >"$params/interval_ms"
-	hold_while held_page
+	echo 60000 >"$params/interval_ms"
+	held && held_page
 }
 
 read_page_expired()
@@ -407,11 +421,9 @@ read_disabled()
 	expect 1 read --page && has '^tai        expired ' "$out"
 }
 
-# The timer fires once an interval, 10 ms, and not more often, also where it may be
-# late to share a wake-up. /proc/uptime is coarse, and two ticks may follow.
-hold_time()
+# Sets $ticks, 10 ms apart. /proc/uptime is coarse, and two ticks may follow.
+hold_once()
 {
-	echo 50 >"$params/slack_percent"
 	wakes=$(status wakes)
 	ticks=$(status expirations)
 	read -r start _ </proc/uptime
@@ -420,10 +432,22 @@ hold_time()
 	is references 0 && is wakes $((wakes + usable)) || return
 	ticks=$(($(status expirations) - ticks))
 	read -r end _ </proc/uptime
-	[ "$usable" -eq 0 ] && [ "$ticks" -eq 0 ] && return
-	echo "$start $end $ticks" |
-		awk '{ exit !($3 > 2 && $3 <= ($2 - $1 + 0.02) * 100 + 2) }' && return
+	echo "$start $end $ticks $usable" |
+		awk '{ exit !($3 <= (($2 - $1 + 0.02) * 100 + 2) * $4) }' && return
 	echo "$ticks ticks from $start to $end s"
+	return 1
+}
+
+# The timer fires once an interval, 10 ms, and not more often, also where it may be
+# late to share a wake-up. Nothing fires while the machine stands still: then once more.
+hold_time()
+{
+	echo 50 >"$params/slack_percent"
+	for _ in $(seq 20); do
+		wait_for state parked && hold_once || return
+		[ "$((ticks > 2))" -eq "$usable" ] && return
+	done
+	echo "never more than 2 ticks in 0.5 s"
 	return 1
 }
 
@@ -431,24 +455,15 @@ hold_time()
 hold_signals()
 {
 	for signal in INT TERM HUP; do
-		"$tool" hold >"$out" &
-		holder=$!
-		wait_for references 1 && is state "$state_held" && has 'reference is held' "$out"
-		result=$?
-		kill -"$signal" "$holder"
-		wait "$holder"
-		got=$?
-		[ "$result" -eq 0 ] && [ "$got" -eq 0 ] && has 'reference is released (' "$out" &&
-			is references 0 && wait_for state parked || return
+		held && is references 1 && is state "$state_held" || return
+		kill -"$signal" "$pid"
+		ended 0 && has 'reference is released (' "$dir/hold" && is references 0 &&
+			wait_for state parked || return
 	done
 
-	"$tool" hold >"$out" &
-	holder=$!
-	wait_for references 1
-	result=$?
-	kill -KILL "$holder"
-	wait "$holder"
-	[ "$result" -eq 0 ] && wait_for references 0
+	held && is references 1 || return
+	kill -KILL "$pid"
+	ended 137 && wait_for references 0
 }
 
 watch_lines()
@@ -458,16 +473,13 @@ watch_lines()
 	! has "$(printf '\033')" "$out" >/dev/null
 }
 
+# A line that it prints says that it waits for signals now.
 watch_signal()
 {
-	"$tool" watch --interval 0.05 >"$out" &
-	watcher=$!
-	sleep 1
-	kill -INT "$watcher"
-	wait "$watcher" || return
-	[ "$(wc -l <"$out")" -ge 4 ] && return
-	echo "too few lines"
-	return 1
+	background "$tool" watch --interval 0.05 >"$out"
+	wait_until has_lines 4 "$out" || return
+	kill -INT "$pid"
+	ended 0
 }
 
 # Three pictures on a virtual terminal, whose screen can be read: one is seen.
@@ -566,10 +578,23 @@ wait_until()
 	done
 }
 
+# wait_has PATTERN FILE: soon some line matches
+wait_has()
+{
+	wait_until has "$@" >/dev/null || has "$@"
+}
+
 # counted TASKS RUNNING: soon so many are
 counted()
 {
 	wait_for all_tasks "$1" && wait_for all_running "$2"
+}
+
+# sleeps ID: as long as nobody wakes it. On its way there, in execve() for example, a
+# task blocks for a moment, too; that is state D.
+sleeps()
+{
+	grep -q ') S ' "/proc/$1/stat" 2>/dev/null
 }
 
 # What sleeps does not keep the clock awake, and what is killed is gone.
@@ -577,7 +602,7 @@ run_sleeping()
 {
 	no_switches && return
 	background "$tool" run sleep 1000
-	counted 1 0 && wait_for state parked && is references 0 || return
+	wait_until sleeps "$pid" && counted 1 0 && wait_for state parked && is references 0 || return
 	kill "$pid"
 	ended 143 && wait_for all_tasks 0
 }
@@ -585,7 +610,7 @@ run_sleeping()
 # One task, which runs: the page is valid, or soon again if the machine stands still.
 protected()
 {
-	counted 1 1 && is references 1 && wait_for state "$state_held" || return
+	counted 1 1 && wait_for references 1 && wait_for state "$state_held" || return
 	[ "$usable" -eq 0 ] || wait_until "$tool" read --page >/dev/null
 }
 
@@ -597,9 +622,10 @@ run_spinning()
 	protected
 }
 
-begun_since()
+# more FIELD NUMBER: than that
+more()
 {
-	[ "$(status run_transitions)" -gt "$1" ]
+	[ "$(status "$1")" -gt "$2" ]
 }
 
 # The clock is parked, then the command reads a line. Descriptor 3 is there so that it
@@ -611,14 +637,17 @@ run_wakes()
 	exec 3<>"$dir/fifo"
 	# shellcheck disable=SC2016 # the command's own variables
 	background "$tool" run sh -c 'read -r line <"$0"; exec sleep 1000' "$dir/fifo"
-	counted 1 0 && wait_for state parked && is references 0 || return
+	wait_until sleeps "$pid" && counted 1 0 && wait_for state parked && is references 0 || return
 	begun=$(status run_transitions)
 	wakes=$(status run_wakes)
 	echo >&3
-	wait_until begun_since "$begun" || return
-	[ "$(($(status run_wakes) > wakes))" -eq "$usable" ] && return
-	echo "no wake (or a wake for nothing)"
-	return 1
+	wait_until more run_transitions "$begun" || return
+	# It has begun to run before it has woken anybody.
+	if [ "$usable" -eq 1 ]; then
+		wait_until more run_wakes "$wakes"
+	else
+		is run_wakes "$wakes"
+	fi
 }
 
 # A script that uses the low descriptors does not close the clock by that.
@@ -663,8 +692,7 @@ run_inherit()
 register()
 {
 	background "$tool" register "$@" >"$dir/register"
-	wait_until has 'is registered' "$dir/register" >/dev/null ||
-		has 'is registered' "$dir/register"
+	wait_has 'is registered' "$dir/register"
 }
 
 # over TEXT: it has ended well, because of that
