@@ -156,6 +156,21 @@ static enum verdict verdict(struct __test_metadata *_metadata, FIXTURE_DATA(doct
 
 #define EXPECT_VERDICT(result, check) EXPECT_EQ(result, verdict(_metadata, self, check))
 
+/*
+ * Measures until the check comes to @result: threads may not meet, and readings be few,
+ * where the machine stands still meanwhile.
+ */
+static void measure_until(FIXTURE_DATA(doctor) *self, enum verdict result, check_fn *check)
+{
+	struct finding f = { .result = SKIPPED };
+
+	for (int tries = 0; tries < 20 && f.result != result; tries++) {
+		memset(&self->p.m, 0, sizeof(self->p.m));
+		measure(&self->p);
+		check(&self->p, &f);
+	}
+}
+
 TEST_F(doctor, without_fault)
 {
 	EXPECT_VERDICT(OK, check_bounds);
@@ -188,6 +203,8 @@ TEST_F(doctor, page_is_behind)
 TEST_F(doctor, read_is_ahead)
 {
 	fault.read_ns = OFF_NS;
+	if (self->usable)
+		measure_until(self, FAILURE, check_monotonic);
 	EXPECT_VERDICT(FAILURE, check_bounds);
 	EXPECT_VERDICT(self->usable ? FAILURE : OK, check_monotonic);
 }
@@ -195,6 +212,7 @@ TEST_F(doctor, read_is_ahead)
 TEST_F(doctor, other_cpus_are_behind)
 {
 	fault.back = true;
+	measure_until(self, FAILURE, check_monotonic);
 	EXPECT_VERDICT(FAILURE, check_monotonic);
 	EXPECT_LT(OFF_NS / 2, self->p.m.back_ns);
 }
@@ -219,6 +237,7 @@ TEST_F(doctor, page_expires_now_and_then)
 {
 	NEEDS_PAGE(return);
 	fault.expire_every = 100;
+	measure_until(self, WARNING, check_reference);
 	EXPECT_VERDICT(WARNING, check_reference);
 	EXPECT_VERDICT(OK, check_bounds);
 }
