@@ -63,10 +63,12 @@ static bool early_is_right(void)
 	int (*const get)(clockid_t id, struct timespec *ts) = dlsym(RTLD_DEFAULT, "clock_gettime");
 	int (*const day)(struct timeval *tv, void *tz) = dlsym(RTLD_DEFAULT, "gettimeofday");
 	time_t (*const now)(time_t *t) = dlsym(RTLD_DEFAULT, "time");
-	struct timespec before, ts, after, real;
+	struct timespec before, ts, after, real, tick;
 	struct timeval tv;
 	time_t t, t2;
 
+	/* The kernel's time() is that of the last tick. */
+	syscall(SYS_clock_gettime, CLOCK_REALTIME_COARSE, &tick);
 	syscall(SYS_clock_gettime, CLOCK_REALTIME, &real);
 	syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &before);
 	if (get(CLOCK_MONOTONIC, &ts) || day(&tv, NULL))
@@ -75,7 +77,7 @@ static bool early_is_right(void)
 	syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &after);
 	return (ts.tv_sec - before.tv_sec) * 1000000000 + ts.tv_nsec - before.tv_nsec >= 0 &&
 	       (after.tv_sec - ts.tv_sec) * 1000000000 + after.tv_nsec - ts.tv_nsec >= 0 &&
-	       tv.tv_sec >= real.tv_sec && t == t2 && t + 1 >= tv.tv_sec;
+	       tv.tv_sec >= real.tv_sec && t == t2 && t >= tick.tv_sec;
 }
 
 static void __attribute__((__constructor__)) start(void)
