@@ -363,7 +363,7 @@ static inline bool expired_since(const void *map, uint64_t since)
  */
 static inline bool comes_back(const void *map)
 {
-	for (int i = 0; i < 5000; i++) {
+	for (int i = 0; i < PATIENCE_MS; i++) {
 		if (valid(map))
 			return true;
 		sleep_ms(1);
