@@ -48,7 +48,7 @@
 #define MODULE_FILE	"/lib/parkclock.ko"
 #define DEVICE		"/dev/parkclock"
 #define ASKED		"/tmp/asked"
-#define PATIENCE_MS	5000	/* for what takes a moment after a program's end */
+#define PATIENCE_MS	60000	/* for what takes a moment, if the machine does not stand still */
 #define MAX_LOG		200000	/* lines of the kernel's log, more than fit into 4 MB */
 #define MAX_SPLAT	80	/* lines of the kernel's log that are reported */
 #define MAX_ARGS	16
@@ -362,7 +362,7 @@ static bool watch(pid_t child, int out, long seconds, bool *over, int *status)
 		}
 		/* What ends after it was killed has not ended in time. */
 		left = reap(late ? 0 : child, over, status);
-		if (killed && now_ms() > deadline)
+		if (killed && left && now_ms() > deadline)
 			return false;
 		if (!killed && (*over || now_ms() > deadline)) {
 			late = !*over;
