@@ -76,6 +76,46 @@ static inline int64_t ask(const struct child *c, int64_t value)
 	return hear(c->sock);
 }
 
+/* 'S' sleeps, 'T' is stopped, 'Z' is dead, ...: see proc(5) */
+static inline char state_of(pid_t tid)
+{
+	char path[64], text[256], *end;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", tid);
+	if (read_file(path, text, sizeof(text)))
+		return 0;
+	end = strrchr(text, ')');
+	return end ? end[2] : 0;
+}
+
+static inline bool wait_state_of(pid_t tid, char state)
+{
+	for (int i = 0; i < PATIENCE_MS; i++) {
+		if (state_of(tid) == state)
+			return true;
+		sleep_ms(1);
+	}
+	return false;
+}
+
+/*
+ * Sleeps, and is not only about to: its state says so before it is switched out. What
+ * it waits in the kernel tells later, when it is on no CPU and not waiting for one.
+ */
+static inline bool wait_asleep(pid_t tid)
+{
+	char path[64], text[256];
+
+	snprintf(path, sizeof(path), "/proc/%d/syscall", tid);
+	for (int i = 0; i < PATIENCE_MS; i++) {
+		if (!read_file(path, text, sizeof(text)) && strncmp(text, "running", 7) &&
+		    state_of(tid) == 'S')
+			return true;
+		sleep_ms(1);
+	}
+	return false;
+}
+
 static inline void sleep_for_ever(void)
 {
 	for (;;)
@@ -108,6 +148,8 @@ static inline pid_t start_sleeping_thread(void)
 	start_thread(sleeping_thread, &tid);
 	while (!tid)
 		sleep_us(100);
+	if (!wait_asleep(tid))
+		die("a thread does not sleep");
 	return tid;
 }
 
@@ -129,29 +171,9 @@ static inline struct child start_sleeping_child(int threads)
 	children_threads = threads;
 	c = start_child(sleeping_process);
 	hear(c.sock);
+	if (!wait_asleep(c.pid))
+		die("a child does not sleep");
 	return c;
-}
-
-/* 'S' sleeps, 'T' is stopped, 'Z' is dead, ...: see proc(5) */
-static inline char state_of(pid_t tid)
-{
-	char path[64], text[256], *end;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", tid);
-	if (read_file(path, text, sizeof(text)))
-		return 0;
-	end = strrchr(text, ')');
-	return end ? end[2] : 0;
-}
-
-static inline bool wait_state_of(pid_t tid, char state)
-{
-	for (int i = 0; i < PATIENCE_MS; i++) {
-		if (state_of(tid) == state)
-			return true;
-		sleep_ms(1);
-	}
-	return false;
 }
 
 /* What a call that fails must leave as it is. Nobody registered may be awake. */

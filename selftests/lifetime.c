@@ -316,7 +316,7 @@ TEST_F(life, exec)
 	c = start_child(registered_process);
 	hear(c.sock);
 	ASSERT_TRUE(wait_exec(&c));
-	ASSERT_TRUE(wait_state_of(c.pid, 'S'));
+	ASSERT_TRUE(wait_asleep(c.pid));
 	q = query(self->c.fd);
 	EXPECT_EQ(1, q.tasks);
 	EXPECT_TRUE(is_registered(self->c.fd, c.pid));
@@ -751,6 +751,7 @@ TEST_F(life, close_takes_registrations_along)
 	for (int i = 0; i < 4; i++) {
 		c[i] = start_child(sleeps_and_spins);
 		hear(c[i].sock);
+		ASSERT_TRUE(wait_asleep(c[i].pid));
 	}
 	for (int round = 0; round < 20; round++) {
 		struct pclock clock = open_owner();
