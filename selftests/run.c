@@ -12,11 +12,12 @@
  * updater parked: the tests wait until what is left in the page has expired.
  *
  * A page that was refreshed in the switch and has expired when it is read, because the
- * machine stood still, is no failure: see expired_since().
+ * machine stood still, is no failure: see expired_since(). Nor is one in the hands of a
+ * task that has not slept: it was not switched in, and the timer may be late.
  */
 #include "common.h"
+#include "children.h"
 #include <linux/futex.h>
-#include <signal.h>
 #include "test_harness.h"
 
 #define CYCLES		10000
@@ -108,10 +109,14 @@ static void *sleeper(void *arg)
 	must_register(s->c.fd, 0, 0);
 	s->blocked = times_blocked();
 	for (int round = 1; round <= cycles; round++) {
+		int64_t blocked = times_blocked();
+
 		s->round = round;
 		wait_by(s, round);
 		if (parkclock_page_read_bound(s->c.map, CLOCK_MONOTONIC, &r) < 0) {
-			s->expired = expired_since(s->c.map, s->woken);
+			/* A nap may be over before it has begun. */
+			s->expired = expired_since(s->c.map, s->woken) &&
+				     times_blocked() != blocked;
 			s->late = !s->expired;
 		} else {
 			s->wrong = !within_bound(&r, s->woken_ns, now_ns(CLOCK_MONOTONIC));
@@ -201,13 +206,13 @@ TEST_F_TIMEOUT(run, first_read_after_a_wake, 900)
 		late += s.late;
 	}
 	pthread_join(s.thread, NULL);
+	EXPECT_TRUE(wait_tasks(self->c.fd, 0));
 	end = query(self->c.fd);
 	/* Nobody else has woken it, and those by hand found it parked for certain. */
 	EXPECT_EQ(end.wakes - start.wakes, end.run_wakes - start.run_wakes);
 	EXPECT_GE(end.run_wakes - start.run_wakes, (uint64_t)woken);
 	EXPECT_GE(s.blocked, woken);
 	EXPECT_GE(end.run_transitions - start.run_transitions, (uint64_t)s.blocked);
-	EXPECT_TRUE(wait_tasks(self->c.fd, 0));
 	TH_LOG("%llu wakes, page late %d times",
 	       (unsigned long long)(end.run_wakes - start.run_wakes), late);
 }
@@ -269,6 +274,7 @@ TEST_F(run, sleeping_costs_nothing)
 			pause();
 	}
 	ASSERT_EQ(1, read(ready[0], filter, 1));
+	ASSERT_TRUE(wait_asleep(child));
 	ASSERT_TRUE(wait_state(self->c.fd, PARKCLOCK_PARKED));
 	parked = query(self->c.fd);
 	EXPECT_EQ(1, parked.tasks);
@@ -292,8 +298,10 @@ TEST_F(run, sleeping_costs_nothing)
 	EXPECT_TRUE(wait_tasks(self->c.fd, 0));
 	ASSERT_TRUE(wait_state(self->c.fd, PARKCLOCK_PARKED));
 	later = query(self->c.fd);
-	EXPECT_EQ(parked.wakes + 1, later.wakes);
-	EXPECT_EQ(parked.run_wakes + 1, later.run_wakes);
+	/* Once, unless it had to wait for so long, on its way out, that the clock parked. */
+	EXPECT_LE(parked.wakes + 1, later.wakes);
+	EXPECT_LE(later.wakes - parked.wakes, later.run_transitions - parked.run_transitions);
+	EXPECT_EQ(later.wakes - parked.wakes, later.run_wakes - parked.run_wakes);
 	EXPECT_GE(trace_count("hrtimer_expire_entry", NULL), 1);
 	EXPECT_EQ(later.expirations - parked.expirations,
 		  (uint64_t)trace_count("hrtimer_expire_entry", NULL));
@@ -339,7 +347,7 @@ TEST_F(run, registered_while_running)
 		must_register(self->c.fd, o.tid, 0);
 		/* With one CPU it does not run now, and is seen when it does. */
 		EXPECT_TRUE(wait_running(self->c.fd, 1));
-		EXPECT_TRUE(valid(self->c.map));
+		EXPECT_TRUE(valid(self->c.map) || comes_back(self->c.map));
 		q = query(self->c.fd);
 		EXPECT_EQ(1, q.references);
 		EXPECT_GE(q.state, PARKCLOCK_IDLE);
@@ -394,6 +402,7 @@ TEST_F(run, spins_for_ten_windows)
 {
 	struct parkclock_query start, end;
 	int expired = 0;
+	int64_t t0;
 
 	NEEDS_SWITCHES(return);
 	NEEDS_COUNTER(return);
@@ -402,8 +411,13 @@ TEST_F(run, spins_for_ten_windows)
 	must_set("interval_ms", "50");
 	start = query(self->c.fd);
 	must_register(self->c.fd, 0, 0);
-	expired = read_all_the_time(&self->c, 2000, NULL);
-	end = query(self->c.fd);
+	t0 = now_ns(CLOCK_MONOTONIC);
+	/* Once more if the machine, and with it the timer, stood still meanwhile. */
+	do {
+		expired += read_all_the_time(&self->c, 2000, NULL);
+		end = query(self->c.fd);
+	} while (end.refreshes - start.refreshes < 10 &&
+		 now_ns(CLOCK_MONOTONIC) - t0 < PATIENCE_MS * 1000000LL);
 	/* A timer that is late does not park. */
 	if (expired)
 		TH_LOG("page late %d times", expired);
@@ -418,7 +432,7 @@ TEST_F(run, spins_for_ten_windows)
 struct hog {
 	pthread_t thread;
 	unsigned int ms;
-	unsigned int rounds;
+	atomic_bool stop;
 };
 
 /* Takes CPU 0 for itself, again and again. */
@@ -430,7 +444,7 @@ static void *hog(void *arg)
 	pin(0);
 	if (sched_setscheduler(0, SCHED_FIFO, &fifo))
 		die("sched_setscheduler");
-	for (unsigned int i = 0; i < h->rounds; i++) {
+	while (!h->stop) {
 		int64_t t0 = now_ns(CLOCK_MONOTONIC);
 
 		while (now_ns(CLOCK_MONOTONIC) - t0 < h->ms * 1000000LL)
@@ -442,19 +456,25 @@ static void *hog(void *arg)
 
 TEST_F(run, preempted_for_longer_than_the_window)
 {
-	struct hog h = { .ms = 200, .rounds = 10 };
 	struct parkclock_query start, end;
-	int gaps = 0, expired;
+	struct hog h = { .ms = 200 };
+	int gaps = 0, expired = 0;
+	int64_t t0;
 
 	NEEDS_SWITCHES(return);
 	NEEDS_COUNTER(return);
 	must_set("interval_ms", "20");
 	pin(0);
 	must_register(self->c.fd, 0, 0);
-	start = query(self->c.fd);
 	ASSERT_EQ(0, pthread_create(&h.thread, NULL, hog, &h));
-	expired = read_all_the_time(&self->c, 4200, &gaps);
-	end = query(self->c.fd);
+	start = query(self->c.fd);
+	t0 = now_ns(CLOCK_MONOTONIC);
+	/* Longer if the machine stood still, and the other thread took nothing meanwhile. */
+	do {
+		expired += read_all_the_time(&self->c, 4000, &gaps);
+		end = query(self->c.fd);
+	} while (gaps < 5 && now_ns(CLOCK_MONOTONIC) - t0 < PATIENCE_MS * 1000000LL);
+	h.stop = true;
 	pthread_join(h.thread, NULL);
 	EXPECT_GE(gaps, 5);
 	/* Preempted, it went on holding: nobody parked, nobody had to be woken. */
@@ -491,13 +511,17 @@ static void *naps(void *arg)
 		die("read");
 	while (!many->stop) {
 		uint64_t us = rnd(&seed) % many->nap_max_us;
-		uint64_t woken = tsc() + ns_to_cycles(many->c.fd, us * 1000) - 1000;
+		/* Less what the frequency may be off by. */
+		uint64_t nap = ns_to_cycles(many->c.fd, us * 1000) / 100000 * 99999;
+		int64_t blocked = times_blocked();
+		uint64_t woken = tsc() + nap;
 
 		sleep_us(us);
 		many->reads++;
 		if (valid(many->c.map))
 			continue;
-		if (expired_since(many->c.map, woken))
+		/* As in sleeper() */
+		if (expired_since(many->c.map, woken) && times_blocked() != blocked)
 			many->expired++;
 		else
 			many->late++;
@@ -588,29 +612,39 @@ static void spin_cpu(int64_t ns)
 
 /*
  * The machine may stand still between a look at one clock and one at the other: the
- * scheduler's is looked at before and after each look at ours.
+ * scheduler's is looked at before and after each look at ours. If it does so in the
+ * middle of a switch, the two do not agree about whose time that was: then once more.
  */
+#define ATTEMPTS	5
+
+static bool agree(int64_t ns, int64_t inner, int64_t outer)
+{
+	return ns > inner / 10 * 9 && ns < outer / 10 * 11;
+}
+
 TEST_F(run, cpu_clock_of_a_thread)
 {
 	int64_t outer, inner, ns;
+	int attempts = 0;
 
 	NEEDS_SWITCHES(return);
 	must_register(self->c.fd, 0, 0);
-	outer = now_ns(CLOCK_THREAD_CPUTIME_ID);
-	ns = query(self->c.fd).cpu_ns;
-	inner = now_ns(CLOCK_THREAD_CPUTIME_ID);
-	for (int i = 0; i < 20; i++) {
-		spin_cpu(10000000);
-		sleep_ms(10);
-	}
-	inner = now_ns(CLOCK_THREAD_CPUTIME_ID) - inner;
-	ns = query(self->c.fd).cpu_ns - ns;
-	outer = now_ns(CLOCK_THREAD_CPUTIME_ID) - outer;
-	TH_LOG("ran %lld ns, %lld to %lld ns by the scheduler", (long long)ns, (long long)inner,
-	       (long long)outer);
 	/* The sleeps would be as much again. */
-	EXPECT_GT(ns, inner / 10 * 9);
-	EXPECT_LT(ns, outer / 10 * 11);
+	do {
+		ASSERT_GT(ATTEMPTS, attempts++);
+		outer = now_ns(CLOCK_THREAD_CPUTIME_ID);
+		ns = query(self->c.fd).cpu_ns;
+		inner = now_ns(CLOCK_THREAD_CPUTIME_ID);
+		for (int i = 0; i < 20; i++) {
+			spin_cpu(10000000);
+			sleep_ms(10);
+		}
+		inner = now_ns(CLOCK_THREAD_CPUTIME_ID) - inner;
+		ns = query(self->c.fd).cpu_ns - ns;
+		outer = now_ns(CLOCK_THREAD_CPUTIME_ID) - outer;
+		TH_LOG("ran %lld ns, %lld to %lld ns by the scheduler", (long long)ns,
+		       (long long)inner, (long long)outer);
+	} while (!agree(ns, inner, outer));
 	EXPECT_EQ(0, try_unregister(self->c.fd, 0, 0));
 	/* What has run stays counted. */
 	EXPECT_LE(ns, (int64_t)query(self->c.fd).cpu_ns);
@@ -628,50 +662,65 @@ static void *spinner(void *arg)
 	return NULL;
 }
 
+#define SPIN_NS		5000000
+#define PROCESS_NS	(8 * 10 * SPIN_NS)
+
+/* A registered process; @inside: what it has used when it begins, and before it ends */
+static void eight_threads(int fd, struct rusage *inside)
+{
+	pthread_t thread[8];
+
+	must_register(fd, 0, PARKCLOCK_TASK_INHERIT);
+	/* What it ran before that is not counted. */
+	getrusage(RUSAGE_SELF, &inside[0]);
+	for (int i = 0; i < 8; i++)
+		thread[i] = start_thread(spinner, (void *)(intptr_t)SPIN_NS);
+	for (int i = 0; i < 8; i++)
+		pthread_join(thread[i], NULL);
+	getrusage(RUSAGE_SELF, &inside[1]);
+	_exit(0);
+}
+
 TEST_F(run, cpu_clock_of_a_process)
 {
 	struct rusage usage, *inside;
-	int64_t ns, inner;
+	int64_t ns, inner, before;
+	int attempts = 0;
 	pid_t child;
 
 	NEEDS_SWITCHES(return);
 	inside = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, inside);
-	child = fork();
-	ASSERT_LE(0, child);
-	if (!child) {
-		pthread_t thread[8];
+	do {
+		struct parkclock_query q;
 
-		must_register(self->c.fd, 0, PARKCLOCK_TASK_INHERIT);
-		/* What it ran before that is not counted. */
-		getrusage(RUSAGE_SELF, &inside[0]);
-		for (int i = 0; i < 8; i++)
-			pthread_create(&thread[i], NULL, spinner, (void *)(intptr_t)5000000);
-		for (int i = 0; i < 8; i++)
-			pthread_join(thread[i], NULL);
-		getrusage(RUSAGE_SELF, &inside[1]);
-		_exit(0);
-	}
-	while (query(self->c.fd).tasks < 4)
-		sleep_us(100);
-	ns = query(self->c.fd).cpu_ns;
-	for (int i = 0; i < 100; i++) {
-		int64_t now = query(self->c.fd).cpu_ns;
+		ASSERT_GT(ATTEMPTS, attempts++);
+		before = query(self->c.fd).cpu_ns;
+		child = fork();
+		ASSERT_LE(0, child);
+		if (!child)
+			eight_threads(self->c.fd, inside);
+		/* Some of them, or it is over already. */
+		do {
+			sleep_us(100);
+			q = query(self->c.fd);
+			ns = q.cpu_ns;
+		} while (q.tasks < 4 && ns - before < PROCESS_NS / 10 * 9);
+		for (int i = 0; i < 100; i++) {
+			int64_t now = query(self->c.fd).cpu_ns;
 
-		ASSERT_LE(ns, now);
-		ns = now;
-		sleep_us(500);
-	}
-	EXPECT_EQ(child, wait4(child, NULL, 0, &usage));
-	EXPECT_TRUE(wait_tasks(self->c.fd, 0));
-	ns = query(self->c.fd).cpu_ns;
-	inner = usage_ns(&inside[1]) - usage_ns(&inside[0]);
+			ASSERT_LE(ns, now);
+			ns = now;
+			sleep_us(500);
+		}
+		EXPECT_EQ(child, wait4(child, NULL, 0, &usage));
+		EXPECT_TRUE(wait_tasks(self->c.fd, 0));
+		ns = query(self->c.fd).cpu_ns - before;
+		inner = usage_ns(&inside[1]) - usage_ns(&inside[0]);
+		TH_LOG("ran %lld ns, %lld to %lld ns by getrusage", (long long)ns,
+		       (long long)inner, (long long)usage_ns(&usage));
+	} while (!agree(ns, inner, usage_ns(&usage)) || ns < PROCESS_NS);
 	munmap(inside, 4096);
-	TH_LOG("ran %lld ns, %lld to %lld ns by getrusage", (long long)ns, (long long)inner,
-	       (long long)usage_ns(&usage));
-	EXPECT_GT(ns, inner / 10 * 9);
-	EXPECT_LT(ns, usage_ns(&usage) / 10 * 11);
-	EXPECT_LT(8 * 10 * 5000000 - 1, ns);
 }
 
 TEST_F(run, cpu_clock_stands_still_with_the_task)
