@@ -173,6 +173,8 @@ TEST_F(stopped, twice_is_once)
 	release(self->c.fd);
 }
 
+#define RACERS	4
+
 static atomic_bool stop;
 
 struct racer {
@@ -223,26 +225,35 @@ static void *racing_reader(void *arg)
 	return NULL;
 }
 
+static bool all_have_raced(const struct racer *r)
+{
+	for (int i = 0; i < RACERS; i++)
+		if (__atomic_load_n(&r[i].rounds, __ATOMIC_RELAXED) <= 10)
+			return false;
+	return true;
+}
+
 TEST_F(stopped, toggled_under_load)
 {
-	struct racer r[4] = { 0 };
+	struct racer r[RACERS] = { 0 };
 	uint64_t seed = 11;
 
 	must_set("interval_ms", "1");
 	stop = false;
-	for (int i = 0; i < 4; i++) {
+	for (int i = 0; i < RACERS; i++) {
 		r[i].seed = i + 1;
 		ASSERT_EQ(0, pthread_create(&r[i].thread, NULL,
 					    i < 2 ? racing_holder : racing_reader, &r[i]));
 	}
-	for (int i = 0; i < 2000; i++) {
+	/* Until each has taken part, however long it was kept from that. */
+	for (int i = 0; i < 2000 || i & 1 || !all_have_raced(r); i++) {
 		must_set("enabled", i & 1 ? "Y" : "N");
 		EXPECT_EQ(!(i & 1), query(self->c.fd).state == PARKCLOCK_STOPPED);
 		if (i & 2)
 			sleep_us(rnd(&seed) % 3000);
 	}
 	stop = true;
-	for (int i = 0; i < 4; i++) {
+	for (int i = 0; i < RACERS; i++) {
 		pthread_join(r[i].thread, NULL);
 		EXPECT_EQ(NULL, r[i].bug) {
 			TH_LOG("thread %d: %s", i, r[i].bug);
