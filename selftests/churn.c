@@ -646,11 +646,13 @@ static bool is_protected(void)
 	start = query(c.fd);
 	do {
 		uint64_t nap = query(c.fd).counter_hz / 50;
+		int64_t blocked = times_blocked();
 		uint64_t woken = tsc() + nap - 1000;
 
 		sleep_ms(20);
+		/* A nap that was over before it had begun is none. */
 		if (!valid(c.map))
-			expired += expired_since(c.map, woken);
+			expired += expired_since(c.map, woken) && times_blocked() != blocked;
 		end = query(c.fd);
 	} while (++naps < 1000 && end.run_wakes - start.run_wakes < 10);
 	if (expired || naps == 1000)
@@ -843,7 +845,7 @@ static void last_of(struct pclock *c, int way)
 	}
 }
 
-TEST_F_TIMEOUT(churn, unload_with_registered_tasks_alive, 400)
+TEST_F_TIMEOUT(churn, unload_with_registered_tasks_alive, 900)
 {
 	pid_t pids[LIVES];
 	struct pclock c;
@@ -994,7 +996,7 @@ static bool may_miss(void)
 	return exists("/sys/kernel/realtime");
 }
 
-TEST_F_TIMEOUT(churn, inherited_by_fork_bombs, 400)
+TEST_F_TIMEOUT(churn, inherited_by_fork_bombs, 900)
 {
 	const unsigned int all = BOMBS << BOMB_DEPTH;
 	struct parkclock_query before, q;
@@ -1204,7 +1206,15 @@ static void *closer(void *arg)
 	return NULL;
 }
 
-TEST_F(churn, same_target_at_the_same_time)
+static bool all_have_done(const struct actor *a, int n, unsigned long times)
+{
+	for (int i = 0; i < n; i++)
+		if (__atomic_load_n(&a[i].done, __ATOMIC_RELAXED) < times)
+			return false;
+	return true;
+}
+
+TEST_F_TIMEOUT(churn, same_target_at_the_same_time, 600)
 {
 	struct actor actors[REGISTRARS + UNREGISTRARS + 1] = { 0 };
 	const int n = ARRAY_SIZE(actors);
@@ -1226,7 +1236,8 @@ TEST_F(churn, same_target_at_the_same_time)
 		actors[i].seed = seed_of(i);
 		ASSERT_EQ(0, pthread_create(&actors[i].thread, NULL, f, &actors[i]));
 	}
-	while (now_ms() < end)
+	/* Until each has done enough: on a slow machine a call that registers waits long. */
+	while (now_ms() < end || !all_have_done(actors, n, MIN_DONE + 1))
 		sleep_ms(100);
 	same.stop = true;
 	for (int i = 0; i < n; i++) {
@@ -1236,9 +1247,8 @@ TEST_F(churn, same_target_at_the_same_time)
 		TH_LOG("thread %d: %lu done, %lu refused, longest %lld ms", i, a->done,
 		       a->refused, (long long)a->longest_ms);
 		EXPECT_EQ(0, a->wrong);
-		EXPECT_LT(10, a->done);
 		/* Whatever others take back, the call ends. */
-		EXPECT_GT(PATIENCE_MS, a->longest_ms);
+		EXPECT_GT(UNLOAD_MS, a->longest_ms);
 	}
 	TH_LOG("%lu threads came and went", crowd->started);
 	kill(same.target, SIGKILL);

@@ -21,6 +21,7 @@
 #define THREADS		4
 #define SECONDS		20
 #define MIN_PARKS	100
+#define MAX_HELD_US	100000	/* more is no slow machine, but one that stood still */
 
 struct holder {
 	pthread_t thread;
@@ -80,8 +81,17 @@ static void *holder(void *arg)
 	struct pclock c = open_clock();
 
 	while (!stop && !h->bug) {
+		int64_t t0 = now_ns(CLOCK_MONOTONIC), held_us;
+
 		h->bug = hold_once(&c, h, rnd(&h->seed) % (4 * interval_us));
-		sleep_us(rnd(&h->seed) % (8 * interval_us));
+		held_us = (now_ns(CLOCK_MONOTONIC) - t0) / 1000;
+		if (held_us > MAX_HELD_US)
+			held_us = MAX_HELD_US;
+		/*
+		 * Longer where the naps of a hold are long: else one of the threads
+		 * would nearly always hold, and nothing would ever park.
+		 */
+		sleep_us(rnd(&h->seed) % (8 * interval_us + 2 * held_us));
 	}
 	close_clock(&c);
 	return NULL;
