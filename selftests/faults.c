@@ -185,10 +185,13 @@ static int fail_each(struct __test_metadata *_metadata, FIXTURE_DATA(faults) *se
 				TH_LOG("allocation %d: errno %d", n, err);
 			}
 			after = query(self->c.fd);
-			ASSERT_EQ(before.state, after.state);
+			/* Unless that was the tick, which comes once a minute. */
+			if (before.expirations == after.expirations) {
+				ASSERT_EQ(before.state, after.state);
+				ASSERT_EQ(before.refreshes, after.refreshes);
+			}
 			ASSERT_EQ(before.references, after.references);
 			ASSERT_EQ(before.wakes, after.wakes);
-			ASSERT_EQ(before.refreshes, after.refreshes);
 			ASSERT_EQ(before.slow_reads, after.slow_reads);
 			ASSERT_EQ(before.all_tasks, after.all_tasks);
 			ASSERT_EQ(before.all_running, after.all_running);
@@ -519,26 +522,14 @@ static int __attribute__((__noinline__)) vfork_child(int fd, int nth, pid_t *chi
 	return left;
 }
 
-/*
- * A child of a task that passes its registration on: without memory for that there is
- * one all the same, and it is counted.
- */
-TEST_F(faults, inherit)
+/* One child after the other, from the @first allocation on. Returns how many missed it. */
+static uint64_t inherit_without_memory(struct __test_metadata *_metadata,
+				       FIXTURE_DATA(faults) *self, int first)
 {
 	uint64_t missed = 0;
-	int first, left = 0;
+	int left = 0;
 
-	NEEDS_FAULTS(return);
-	NEEDS_SWITCHES(return);
-	leave_rseq();
-	ASSERT_EQ(0, open_to_register(self));
-	/*
-	 * What can fail in a child that inherits nothing comes before it. How much that
-	 * is differs by some now and then, when a cache has to be filled.
-	 */
-	first = to_share_memory();
-	must_register(self->other.fd, 0, INHERIT);
-	for (int n = first > 10 ? first - 10 : 1; !left; n++) {
+	for (int n = first; !left; n++) {
 		pid_t pid;
 
 		left = vfork_child(self->other.fd, n, &pid);
@@ -556,6 +547,35 @@ TEST_F(faults, inherit)
 		}
 		missed = child_counts.run_missed;
 		ASSERT_TRUE(wait_tasks(self->other.fd, 1));
+	}
+	return missed;
+}
+
+/*
+ * A child of a task that passes its registration on: without memory for that there is
+ * one all the same, and it is counted.
+ */
+TEST_F(faults, inherit)
+{
+	uint64_t missed = 0;
+	int first;
+
+	NEEDS_FAULTS(return);
+	NEEDS_SWITCHES(return);
+	leave_rseq();
+	ASSERT_EQ(0, open_to_register(self));
+	first = to_share_memory();
+	must_register(self->other.fd, 0, INHERIT);
+	/*
+	 * What can fail in a child that inherits nothing comes before it. How much that
+	 * is differs: a stack that was kept takes nothing, a new one a page at a time.
+	 */
+	for (int tries = 0; tries < 20 && !missed; tries++) {
+		int now = to_share_memory();
+
+		ASSERT_TRUE(wait_tasks(self->other.fd, 1));
+		first = now < first ? now : first;
+		missed = inherit_without_memory(_metadata, self, first > 10 ? first - 10 : 1);
 	}
 	EXPECT_GE(missed, 1);
 	ASSERT_EQ(0, do_close(self));
@@ -596,7 +616,7 @@ FIXTURE_TEARDOWN(loading)
  * of memory. Parameters are looked at when it is nearly over, so that what a load
  * with a bad one allocates is not ours.
  */
-TEST_F_TIMEOUT(loading, load, 400)
+TEST_F_TIMEOUT(loading, load, 800)
 {
 	int first, failed = 0;
 
@@ -627,7 +647,7 @@ TEST_F_TIMEOUT(loading, load, 400)
 }
 
 /* Not one of these may be in need of memory. */
-TEST_F_TIMEOUT(loading, unload, 400)
+TEST_F_TIMEOUT(loading, unload, 800)
 {
 	NEEDS_FAULTS(return);
 	for (int n = 1, left = 0; !left; n++) {
