@@ -159,15 +159,21 @@ static void check_events(struct __test_metadata *_metadata, FIXTURE_DATA(accurac
 
 	for (int i = 0; i < self->events; i++) {
 		const struct event *e = &self->event[i];
-		uint64_t error = llabs(e->error_ns);
+		uint64_t error = llabs(e->error_ns), before = left;
 
+		/*
+		 * All of it is taken out by the next one, as far as that is as long; but
+		 * after one that was late, half of it each time.
+		 */
+		left = before * 5 / 8 > error / 8 ? before * 5 / 8 : error / 8;
 		if (e->age_cycles > self->longest) {
-			left = error;
+			TH_LOG("%s: %lld ns after %llu changes, in %.2f intervals", when,
+			       (long long)e->error_ns, (unsigned long long)e->rate_changes,
+			       e->age_cycles * 1.1 / self->longest);
+			left = error * 5 / 8;
 			continue;
 		}
-		/* It is taken out as if the next were late as well: half of it each time. */
-		left = left * 5 / 8;
-		error = error > left ? error - left : 0;
+		error = error > before ? error - before : 0;
 		if (!e->rate_changes) {
 			steady[n++] = error;
 			continue;
