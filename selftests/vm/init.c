@@ -149,6 +149,24 @@ static void set_up(void)
 	setenv("HOME", "/tmp", 1);
 }
 
+/* The kernel gives up on a CPU that does not start in 10 s, as an emulated one may. */
+static void start_cpus(void)
+{
+	for (int cpu = 1; cpu < sysconf(_SC_NPROCESSORS_CONF); cpu++) {
+		char path[64];
+		bool started = false;
+
+		snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%d/online", cpu);
+		for (int tries = 0; tries < 10 && !started; tries++) {
+			int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+			/* One that has started already is no error. */
+			started = write(fd, "1", 1) == 1;
+			close(fd);
+		}
+	}
+}
+
 static int load(const char *file)
 {
 	int fd = open(file, O_RDONLY | O_CLOEXEC);
@@ -624,6 +642,7 @@ int main(int argc, char **argv)
 {
 	set_up();
 	report("booted\n");
+	start_cpus();
 	if (argc == 2 && !strcmp(argv[1], "check"))
 		check();
 	else if (argc > 5 && !strcmp(argv[1], "console"))
