@@ -161,11 +161,8 @@ static void check_events(struct __test_metadata *_metadata, FIXTURE_DATA(accurac
 		const struct event *e = &self->event[i];
 		uint64_t error = llabs(e->error_ns), before = left;
 
-		/*
-		 * All of it is taken out by the next one, as far as that is as long; but
-		 * after one that was late, half of it each time.
-		 */
-		left = before * 5 / 8 > error / 8 ? before * 5 / 8 : error / 8;
+		/* All of it is taken out by the next one; after one that was late, half. */
+		left = before * 5 / 8;
 		if (e->age_cycles > self->longest) {
 			TH_LOG("%s: %lld ns after %llu changes, in %.2f intervals", when,
 			       (long long)e->error_ns, (unsigned long long)e->rate_changes,

@@ -250,8 +250,8 @@ static bool is_foreign_race(char **lines, int n, int *end)
 		/* A line without anything is between two stacks. */
 		if (!lines[*end][1])
 			interrupted = false;
-		/* The tool, which has the same name, is no part of a stack. */
-		ours |= !interrupted && strstr(lines[*end], "[parkclock]");
+		/* Or one for tests; but the tool, which has the same name, is in no stack. */
+		ours |= !interrupted && strstr(lines[*end], "[parkclock");
 		interrupted |= !!strstr(lines[*end], " asm_sysvec_");
 	}
 	return !ours || !regexec(&workqueue_re, lines[0], 0, NULL, 0);
