@@ -132,15 +132,36 @@ static inline bool is_online(int cpu)
 	return false;
 }
 
+/* What the kernel calls the state of a CPU that runs: the last one of its list. */
+static inline const char *online_state(void)
+{
+	static char state[16];
+	FILE *f = fopen("/sys/devices/system/cpu/hotplug/states", "r");
+	char line[128];
+
+	if (!f)
+		die("/sys/devices/system/cpu/hotplug/states");
+	while (fgets(line, sizeof(line), f))
+		snprintf(state, sizeof(state), "%d", atoi(line));
+	fclose(f);
+	return state;
+}
+
 /*
  * The kernel gives up on a CPU that does not start in 10 s, as an emulated one may. If
- * that is when it resumes, it must be told that the CPU is off-line before it tries again.
+ * that is when it resumes, "online" goes on to say 1, and writing that does nothing.
  */
 static inline bool bring_online(int cpu)
 {
+	char asked[128], target[128];
+
+	snprintf(asked, sizeof(asked), "/sys/devices/system/cpu/cpu%d/online", cpu);
+	snprintf(target, sizeof(target), "/sys/devices/system/cpu/cpu%d/hotplug/target", cpu);
 	for (int tries = 0; tries < 10 && !is_online(cpu); tries++) {
-		set_online(cpu, false);
-		set_online(cpu, true);
+		if (mentions(asked, "1"))
+			write_file(target, online_state());
+		else
+			set_online(cpu, true);
 	}
 	return is_online(cpu);
 }
