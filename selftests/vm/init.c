@@ -250,7 +250,7 @@ static bool is_foreign_race(char **lines, int n, int *end)
 		/* A line without anything is between two stacks. */
 		if (!lines[*end][1])
 			interrupted = false;
-		/* Or one for tests; but the tool, which has the same name, is in no stack. */
+		/* The module, or one for tests; the tool has its name, but is in no stack. */
 		ours |= !interrupted && strstr(lines[*end], "[parkclock");
 		interrupted |= !!strstr(lines[*end], " asm_sysvec_");
 	}
