@@ -54,6 +54,13 @@ static_assert(PARKCLOCK_IOC_QUERY == 0x8100bc00, "query");
 static_assert(PARKCLOCK_IOC_READ == 0xc040bc01, "read");
 static_assert(PARKCLOCK_IOC_HOLD == 0xbc02, "hold");
 static_assert(PARKCLOCK_IOC_RELEASE == 0xbc03, "release");
+static_assert(sizeof(struct parkclock_offsets) == 32, "offsets");
+static_assert(sizeof(struct parkclock_saved) == 80, "saved");
+static_assert(sizeof(struct parkclock_restore) == 112, "restore");
+static_assert(PARKCLOCK_IOC_EPOCH == 0xbc07, "epoch");
+static_assert(PARKCLOCK_IOC_STOP == 0xbc09, "stop");
+static_assert(PARKCLOCK_IOC_START == 0xbc0a, "start");
+static_assert(PARKCLOCK_IOC_VIEW == 0xbc0d, "view");
 
 static const int ids[PARKCLOCK_CLOCKS] = { 1, 0, 7, 11 };
 
@@ -112,9 +119,9 @@ static int times(const void *map)
 	int n = 0;
 
 	for (int i = 0; i < PARKCLOCK_CLOCKS; i++) {
-		n += parkclock_page_read(map, ids[i]) != PARKCLOCK_EXPIRED;
-		n += parkclock_page_read_relaxed(map, ids[i]) != PARKCLOCK_EXPIRED;
-		n += parkclock_page_read_bound(map, ids[i], &r) != PARKCLOCK_EXPIRED;
+		n += parkclock_page_read(map, ids[i]) >= 0;
+		n += parkclock_page_read_relaxed(map, ids[i]) >= 0;
+		n += parkclock_page_read_bound(map, ids[i], &r) >= 0;
 	}
 	return n;
 }
@@ -242,9 +249,15 @@ static void refuses_conditions(struct kunit *test)
 	struct mapping *m = test->priv;
 
 	for (int bit = 0; bit < 8; bit++) {
+		s64 why = bit ? PARKCLOCK_EXPIRED : PARKCLOCK_IS_STOPPED;
+
 		m->clock->state = 1ULL << bit | 0x4200;
 		KUNIT_EXPECT_EQ(test, 0, times(m->map));
+		KUNIT_EXPECT_EQ(test, why, parkclock_page_read(m->map, 1));
 	}
+	/* Stopped, and about to be set: that it is stopped tells more. */
+	m->clock->state = PARKCLOCK_STATE_CONDITIONS;
+	KUNIT_EXPECT_EQ(test, PARKCLOCK_IS_STOPPED, parkclock_page_read(m->map, 1));
 	for (int bit = 8; bit < 64; bit++) {
 		m->clock->state = 1ULL << bit;
 		KUNIT_EXPECT_EQ(test, 3 * PARKCLOCK_CLOCKS, times(m->map));

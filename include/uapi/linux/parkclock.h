@@ -28,12 +28,12 @@
  *	fd  = open("/dev/parkclock", O_RDONLY | O_CLOEXEC);
  *	map = mmap(NULL, PARKCLOCK_MAP_SIZE, PROT_READ, MAP_SHARED, fd, 0);
  *
- * Page 0 is a struct parkclock_clock. It belongs to this open of the device
- * alone (a "clock") and says how this clock differs from the host's. Page 1 is
+ * Page 0 is a struct parkclock_clock. It belongs to this open of the device and its
+ * views alone (a "clock") and says how this clock differs from the host's. Page 1 is
  * a struct parkclock_timebase. It is the same for everybody on the host, and
  * is the only one that changes with time. Another size or offset is EINVAL. A
  * writable or executable mapping is EACCES, also by mprotect() later (EPERM for
- * an executable one where /dev is mounted noexec).
+ * an executable one where /dev is mounted noexec, and of a view).
  *
  * Only the kernel writes these pages, at any moment, on any CPU. All fields
  * are in the host's byte order, naturally aligned, and are to be read with
@@ -45,7 +45,8 @@
  * Once, after mmap(): check magic, version and counter (parkclock_usable()).
  * Then, for a time:
  *
- *  1. Load clock->state (acquire). If a condition bit is set: no time.
+ *  1. Load clock->state (acquire). If a condition bit is set: no time. (If it is
+ *     PARKCLOCK_STATE_STOPPED there is none by the slow way either.)
  *  2. Load timebase->seq (acquire). The segment is timebase->segment[seq & 1].
  *  3. Load what is needed of the segment, and the clock's offset.
  *  4. Read the counter, not before the loads above.
@@ -61,8 +62,8 @@
  *     sum in 128 bits, plus the segment's and the clock's offset for the clock
  *     wanted.
  *
- * "No time" is not an error. It means: use PARKCLOCK_IOC_READ, which always
- * has the time, or a reason. A reader without a descriptor has none to give.
+ * "No time" is not an error. It means: use PARKCLOCK_IOC_READ, which has the time
+ * unless the clock is stopped. A reader without a descriptor has none to give.
  *
  * Order. Step 4 after step 3, and step 5 after step 4, are what makes time go
  * forward between CPUs. On x86-64 LFENCE before RDTSC is the first; for the
@@ -88,7 +89,8 @@
  *   one thread, and only among themselves.
  * - Bounded. |reading - host's clock of the same id at the same counter value|
  *   <= error_ns + ceil(delta * error_rate / 2^56), in ns. The host's clock is
- *   what clock_gettime() reads there; for REALTIME that is not true UTC. After
+ *   what clock_gettime() reads there, plus the offset of this clock; for REALTIME
+ *   that is not true UTC. After
  *   a change of the host's clock this holds from the end of the call that made
  *   it; the vDSO of another CPU may know of it a moment earlier.
  * - A reference (PARKCLOCK_IOC_HOLD) keeps the page inside its window from
@@ -135,10 +137,12 @@
 #define PARKCLOCK_CLOCKS	4
 
 /*
- * Bits of clock->state. A reader that finds any condition bit set that it does
- * not know must not compute a time. Version 1 knows none.
+ * Bits of clock->state. A reader that finds any condition bit set must not compute a
+ * time, whether it knows the bit or not.
  */
 #define PARKCLOCK_STATE_CONDITIONS	0xffULL
+#define PARKCLOCK_STATE_STOPPED		0x01ULL	/* by PARKCLOCK_IOC_STOP or _SAVE */
+#define PARKCLOCK_STATE_CHANGING	0x02ULL	/* other fields change: for a moment */
 
 /*
  * Why readings from before and after cannot be subtracted: what the host's part of
@@ -160,9 +164,10 @@
  * @timebase:	distance of struct parkclock_timebase from here, in bytes
  * @state:	bits 0 to 7: conditions, 0 if the clock can be read by the
  *		algorithm above. Bits 8 to 63: counts the changes of this page.
- *		The conditions are set while any other field changes.
- * @generation:	number of discontinuities of this clock alone; see @generation
- *		of struct parkclock_segment
+ *		PARKCLOCK_STATE_CHANGING is set while any other field changes.
+ * @generation:	number of discontinuities of this clock alone, modulo 2^64; see
+ *		@generation of struct parkclock_segment. Of a restored clock it is
+ *		such that their sum goes on from what it was.
  * @offset_ns:	what this clock adds to the host's clocks, in ns. It starts as
  *		the offsets of the opener's time namespace.
  * @reserved:	zero
@@ -265,6 +270,10 @@ struct parkclock_reading {
  * All need a descriptor that is open for reading, else EBADF. A wrong pointer
  * gives EFAULT, an unknown request ENOTTY, anything but zero in a field that
  * must be zero EINVAL. A call that fails has changed nothing.
+ *
+ * What changes the clock itself (EPOCH, OFFSETS, STOP, START, SAVE, RESTORE) needs
+ * one that is open for writing, too, else EPERM. Where no argument is named it must
+ * be zero.
  */
 #define PARKCLOCK_IOC_TYPE	0xBC
 
@@ -276,10 +285,12 @@ struct parkclock_reading {
  * @reading:	out: the time
  * @reserved:	in: zero
  *
- * The slow way to read, which always works: wakes the updater if it is parked,
- * re-calibrates, and reads the page; where the page cannot be valid (a counter
- * that may not be used, an updater that is stopped) it asks the host's clock.
- * A page read that happens after it is never smaller, nor one before it larger.
+ * The slow way to read: wakes the updater if it is parked, re-calibrates, and reads
+ * the page; where the page cannot be valid (a counter that may not be used, an updater
+ * that is stopped) it asks the host's clock. A page read that happens after it is never
+ * smaller, nor one before it larger.
+ *
+ * ENODATA:	the clock is stopped.
  */
 struct parkclock_read {
 	__s32 clock_id;
@@ -296,11 +307,12 @@ struct parkclock_read {
 
 /* Bits of parkclock_query.flags */
 #define PARKCLOCK_COUNTER_UNUSABLE	0x1	/* host does not keep time by it */
+#define PARKCLOCK_CLOCK_STOPPED		0x2	/* this clock is, by STOP or SAVE */
 
 /**
  * struct parkclock_query - result of PARKCLOCK_IOC_QUERY
  * @state:		PARKCLOCK_STOPPED to PARKCLOCK_ACTIVE
- * @flags:		PARKCLOCK_COUNTER_UNUSABLE
+ * @flags:		PARKCLOCK_COUNTER_UNUSABLE, PARKCLOCK_CLOCK_STOPPED
  * @holds:		references held through this open file
  * @references:		references held on the host, of every kind
  * @interval_ns:	time between two refreshes
@@ -333,10 +345,15 @@ struct parkclock_read {
  * @run_missed:		tasks that should have inherited a registration of this
  *			clock, but for want of memory or because of a limit did not
  * @reason:		PARKCLOCK_REASON_*: the host's last discontinuity
+ * @boot_ns:		REALTIME when this clock's life began, in ns: of EPOCH, here or
+ *			before it was saved; else of the host's boot
+ * @clock:		number of this clock: no two that were opened since the module
+ *			was loaded have the same
  * @reserved:		zero
  *
- * Taking it does not wake the updater. Counters start at zero when the module
- * is loaded, those of a clock when it is opened.
+ * Taking it does not wake the updater, and acknowledges @generation, see "POLL".
+ * Counters start at zero when the module is loaded, those of a clock when it is
+ * opened.
  */
 struct parkclock_query {
 	__u32 state;
@@ -367,7 +384,9 @@ struct parkclock_query {
 	__u64 run_wakes;
 	__u64 run_missed;
 	__u64 reason;
-	__u64 reserved[5];
+	__s64 boot_ns;
+	__u64 clock;
+	__u64 reserved[3];
 };
 
 #define PARKCLOCK_IOC_QUERY	_IOR(PARKCLOCK_IOC_TYPE, 0x00, struct parkclock_query)
@@ -490,6 +509,152 @@ static __inline__ __u64 parkclock_bin_ns(unsigned int bin)
 }
 
 /*
+ * A CLOCK OF ONE'S OWN
+ *
+ * Each open of the device starts as the host's clock, in the opener's time namespace.
+ * Its owner may change that: MONOTONIC and BOOTTIME get another distance to the host's;
+ * REALTIME and TAI are always the host's. Each change is a discontinuity: it raises the
+ * generation. Nobody ever sees MONOTONIC or BOOTTIME go back: on a clock that is
+ * "fresh" nobody has had a chance to read it (it was not mapped, there was no READ, not
+ * even one whose result could not be written, no SAVE and no VIEW), and any other can
+ * only be set forward.
+ *
+ * EPOCH begins a life: MONOTONIC and BOOTTIME go on from 1 ns, and boot_ns is now.
+ *
+ * EBUSY:	the clock is not fresh.
+ */
+#define PARKCLOCK_IOC_EPOCH	_IO(PARKCLOCK_IOC_TYPE, 0x07)
+
+/**
+ * struct parkclock_offsets - argument of PARKCLOCK_IOC_OFFSETS
+ * @monotonic_ns:	this clock's MONOTONIC minus the host's, in ns
+ * @boottime_ns:	the same of BOOTTIME
+ * @reserved:		zero
+ *
+ * The host's are those outside of any time namespace.
+ *
+ * EBUSY:	one of them would be set back, and the clock is not fresh.
+ * ERANGE:	one of them would not be between 1 ns and PARKCLOCK_MOST_NS.
+ */
+struct parkclock_offsets {
+	__s64 monotonic_ns;
+	__s64 boottime_ns;
+	__u64 reserved[2];
+};
+
+#define PARKCLOCK_IOC_OFFSETS	_IOW(PARKCLOCK_IOC_TYPE, 0x08, struct parkclock_offsets)
+#define PARKCLOCK_MOST_NS	0x4000000000000000LL	/* 2^62: 146 years */
+
+/*
+ * STOP: no reading that begins after its return has a time, by page or by READ: the
+ * clock is "stopped". None has a later one than that which SAVE tells. Nothing else of
+ * it stops: references and registrations count, and keep the host's time fresh.
+ *
+ * START ends that; the page is valid when it returns, if it can be: not while the
+ * updater is stopped, or the counter may not be used. Its argument, by value, says what
+ * becomes of the gap: with PARKCLOCK_GAP_INCLUDE the clock reads as if it had never been
+ * stopped, with PARKCLOCK_GAP_FREEZE MONOTONIC and BOOTTIME go on from where they were.
+ *
+ * EALREADY:	STOP: it is stopped; START: it is not.
+ * EINVAL:	START: another argument.
+ */
+#define PARKCLOCK_IOC_STOP	_IO(PARKCLOCK_IOC_TYPE, 0x09)
+#define PARKCLOCK_IOC_START	_IO(PARKCLOCK_IOC_TYPE, 0x0a)
+#define PARKCLOCK_GAP_INCLUDE	1
+#define PARKCLOCK_GAP_FREEZE	2
+
+/**
+ * struct parkclock_saved - a clock to be continued, here or elsewhere, later
+ * @magic:	PARKCLOCK_SAVED_MAGIC
+ * @version:	PARKCLOCK_SAVED_VERSION
+ * @size:	bytes of this structure
+ * @checksum:	CRC-32 (that of Ethernet) of them all, with zero here
+ * @monotonic_ns: MONOTONIC when the clock was stopped, in ns
+ * @boottime_ns: BOOTTIME at that instant
+ * @realtime_ns: REALTIME at that instant
+ * @boot_ns:	see struct parkclock_query; it may be negative
+ * @generation:	of a reading at that instant
+ * @reserved:	zero
+ *
+ * In little-endian byte order, to be kept as it is.
+ */
+struct parkclock_saved {
+	__u32 magic;
+	__u32 version;
+	__u32 size;
+	__u32 checksum;
+	__s64 monotonic_ns;
+	__s64 boottime_ns;
+	__s64 realtime_ns;
+	__s64 boot_ns;
+	__u64 generation;
+	__u64 reserved[3];
+};
+
+#define PARKCLOCK_SAVED_MAGIC	0x56534350	/* "PCSV" */
+#define PARKCLOCK_SAVED_VERSION	1
+
+/*
+ * SAVE stops the clock, unless it is stopped, and says where. START may continue it
+ * nevertheless.
+ *
+ * EFAULT:	as for all; but if another thread takes the memory away during the call,
+ *		the clock may be stopped.
+ */
+#define PARKCLOCK_IOC_SAVE	_IOR(PARKCLOCK_IOC_TYPE, 0x0b, struct parkclock_saved)
+
+/**
+ * struct parkclock_restore - argument of PARKCLOCK_IOC_RESTORE
+ * @saved:	from PARKCLOCK_IOC_SAVE
+ * @gap:	PARKCLOCK_GAP_INCLUDE: MONOTONIC and BOOTTIME go on from where they were
+ *		plus the REALTIME that has passed since; if that went back, from where
+ *		they were. PARKCLOCK_GAP_FREEZE: from where they were in any case.
+ * @reserved0:	zero
+ * @reserved1:	zero
+ *
+ * Continues a clock, with its boot_ns, and a generation that is larger than @saved's.
+ * If this one is stopped it stays so.
+ *
+ * EBADMSG:	@saved is damaged, or is none: magic, size, checksum, reserved fields.
+ * EBUSY:	the clock is not fresh.
+ * EINVAL:	another @gap.
+ * EOPNOTSUPP:	@saved is of another version.
+ * ERANGE:	MONOTONIC or BOOTTIME in @saved, or after the gap, is not between 1 ns and
+ *		PARKCLOCK_MOST_NS, or REALTIME not between 0 and that, or boot_ns is above
+ *		it, or the generation is above 2^63.
+ */
+struct parkclock_restore {
+	struct parkclock_saved saved;
+	__u32 gap;
+	__u32 reserved0;
+	__u64 reserved1[3];
+};
+
+#define PARKCLOCK_IOC_RESTORE	_IOW(PARKCLOCK_IOC_TYPE, 0x0c, struct parkclock_restore)
+
+/*
+ * VIEW returns another descriptor for the same clock (close-on-exec), for the inside of
+ * a sandbox. With it one can map the clock, READ it, read its generation and poll for
+ * that; any other request is ENOTTY, and it is as good as open for reading only. It keeps
+ * neither references nor registrations; the clock goes on, as it was left, as long as
+ * there is a view of it. It hides nothing: its pages have the host's time and this
+ * clock's offsets, as every mapping has.
+ *
+ * EMFILE, ENFILE, ENOMEM:	as of open(2).
+ */
+#define PARKCLOCK_IOC_VIEW	_IO(PARKCLOCK_IOC_TYPE, 0x0d)
+
+/*
+ * POLL
+ *
+ * poll() says POLLIN when the generation of the clock (its own and the host's
+ * discontinuities) is not the one that was last acknowledged through this open file, at
+ * first that of when it was opened. QUERY and read() acknowledge what they return. read()
+ * gives the generation as a __u64, always at once; EINVAL for a smaller buffer. There is
+ * never POLLHUP.
+ */
+
+/*
  * THE READER
  *
  * Needs a GNU C or C++ compiler with 128-bit integers, and nothing else.
@@ -497,7 +662,8 @@ static __inline__ __u64 parkclock_bin_ns(unsigned int bin)
 #if defined(__x86_64__) && defined(__SIZEOF_INT128__)
 
 /* What the readers return instead of a time: a reason. It is negative. */
-#define PARKCLOCK_EXPIRED	(-1LL)
+#define PARKCLOCK_EXPIRED	(-1LL)	/* not now: READ has it */
+#define PARKCLOCK_IS_STOPPED	(-2LL)	/* nor has READ */
 
 /**
  * parkclock_index() - place of a clock in the offset_ns arrays
@@ -593,7 +759,8 @@ __parkclock_read(const struct parkclock_clock *clock,
 	do {
 		state = __parkclock_acquire(&clock->state);
 		if (state & PARKCLOCK_STATE_CONDITIONS)
-			return PARKCLOCK_EXPIRED;
+			return state & PARKCLOCK_STATE_STOPPED ? PARKCLOCK_IS_STOPPED :
+								 PARKCLOCK_EXPIRED;
 		seq = __parkclock_acquire(&timebase->seq);
 		seg = &timebase->segment[seq & 1];
 		base = __parkclock_load(&seg->base_cycles);
@@ -663,7 +830,8 @@ static __inline__ int parkclock_usable(const void *map)
  * The counter is read after everything that precedes the call in program order
  * has been loaded. Faults where the TSC may not be read (PR_SET_TSC).
  *
- * Return: the time in ns, or PARKCLOCK_EXPIRED (also for another @clock_id).
+ * Return: the time in ns, or PARKCLOCK_EXPIRED (also for another @clock_id), or
+ * PARKCLOCK_IS_STOPPED.
  */
 static __inline__ __s64 parkclock_page_read(const void *map, int clock_id)
 {
