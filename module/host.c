@@ -35,6 +35,8 @@
 #include <linux/seqlock.h>
 #include <linux/timekeeper_internal.h>
 #include <linux/timekeeping.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
 #include <asm/msr.h>
 
 #include "host.h"
@@ -65,6 +67,7 @@ static struct {
 	struct host_terms terms;
 	struct parkclock_timebase *page;	/* epoch, reason: written by the listener alone */
 	atomic64_t forks;
+	bool jumped;			/* and nobody was woken for it yet */
 	struct irq_work changed_work;
 	void (*changed)(void);
 } host;
@@ -157,6 +160,8 @@ static int host_update(struct notifier_block *nb, unsigned long was_set, void *d
 
 	if (changed) {
 		WRITE_ONCE(host.page->epoch, terms.epoch);
+		if (why)
+			WRITE_ONCE(host.jumped, true);
 		irq_work_queue(&host.changed_work);
 	}
 	return NOTIFY_OK;
@@ -190,9 +195,21 @@ static struct notifier_block fork_listener = {
 	.notifier_call = host_forked,
 };
 
+DECLARE_WAIT_QUEUE_HEAD(parkclock_host_jumped);
+
+/* There may be many of them, and on PREEMPT_RT waking may sleep. */
+static void wake_all(struct work_struct *work)
+{
+	wake_up_interruptible_all(&parkclock_host_jumped);
+}
+
+static DECLARE_WORK(wake_work, wake_all);
+
 static void host_changed(struct irq_work *work)
 {
 	host.changed();
+	if (xchg(&host.jumped, false))
+		queue_work(system_highpri_wq, &wake_work);
 }
 
 /**
@@ -312,6 +329,7 @@ static void stop_listening(void)
 {
 	pvclock_gtod_unregister_notifier(&host_listener);
 	irq_work_sync(&host.changed_work);
+	cancel_work_sync(&wake_work);
 }
 
 /**

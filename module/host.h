@@ -5,7 +5,12 @@
 #ifndef PARKCLOCK_HOST_H
 #define PARKCLOCK_HOST_H
 
+#include <linux/wait.h>
+
 #include "segment.h"
+
+/* Who waits for a discontinuity; woken when parkclock_host_generation() tells of it. */
+extern wait_queue_head_t parkclock_host_jumped;
 
 int parkclock_host_init(struct parkclock_timebase *page, void (*changed)(void));
 void parkclock_host_exit(void);
