@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * /dev/parkclock: open, mapping and ioctls. What they mean is in
- * include/uapi/linux/parkclock.h; here are the checks.
+ * /dev/parkclock: open and ioctls. What they mean is in include/uapi/linux/parkclock.h;
+ * here are the checks.
  */
 #include <linux/compat.h>
 #include <linux/err.h>
 #include <linux/fs.h>
 #include <linux/miscdevice.h>
-#include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
 
 #include "clock.h"
-#include "compat.h"
 #include "device.h"
+#include "file.h"
 #include "switch.h"
 #include "tasks.h"
 #include "timebase.h"
@@ -26,73 +26,35 @@ static int parkclock_open(struct inode *inode, struct file *file)
 
 	if (IS_ERR(clock))
 		return PTR_ERR(clock);
-	file->private_data = clock;
+	file->private_data = parkclock_file_create(clock);
+	if (!file->private_data) {
+		parkclock_clock_leave(clock);
+		return -ENOMEM;
+	}
 	return nonseekable_open(inode, file);
 }
 
 /* A mapping holds the file, so that this comes after the last munmap(). */
 static int parkclock_release(struct inode *inode, struct file *file)
 {
-	parkclock_clock_destroy(file->private_data);
+	struct parkclock_file *f = file->private_data;
+
+	parkclock_clock_leave(f->clock);
+	kfree(f);
 	return 0;
 }
 
-static vm_fault_t parkclock_fault(struct vm_fault *vmf)
-{
-	struct parkclock *clock = vmf->vma->vm_file->private_data;
-	struct page *page = vmf->pgoff ? parkclock_timebase_page() : clock->page;
-
-	if (vmf->pgoff > 1)
-		return VM_FAULT_SIGBUS;
-	get_page(page);
-	vmf->page = page;
-	return 0;
-}
-
-static const struct vm_operations_struct parkclock_vm_ops = {
-	.fault = parkclock_fault,
-};
-
-static int parkclock_mmap(struct file *file, struct vm_area_struct *vma)
-{
-	BUILD_BUG_ON(PAGE_SIZE != PARKCLOCK_PAGE_SIZE);
-
-	if (vma->vm_pgoff || vma->vm_end - vma->vm_start != PARKCLOCK_MAP_SIZE)
-		return -EINVAL;
-	if (vma->vm_flags & (VM_WRITE | VM_EXEC))
-		return -EACCES;
-	/* Neither mprotect() nor a forced write (ptrace) comes past this. */
-	vm_flags_clear(vma, VM_MAYWRITE | VM_MAYEXEC);
-	vm_flags_set(vma, VM_DONTEXPAND);
-	vma->vm_ops = &parkclock_vm_ops;
-	return 0;
-}
-
-static long parkclock_ioctl_query(struct parkclock *clock, struct parkclock_query __user *arg)
+static long parkclock_ioctl_query(struct parkclock_file *f, struct parkclock_query __user *arg)
 {
 	struct parkclock_query q = {};
 
 	parkclock_updater_query(&q);
-	parkclock_clock_query(clock, &q);
+	parkclock_clock_query(f->clock, &q);
 	parkclock_switch_query(&q);
-	return copy_to_user(arg, &q, sizeof(q)) ? -EFAULT : 0;
-}
-
-static long parkclock_ioctl_read(struct parkclock *clock, struct parkclock_read __user *arg)
-{
-	struct parkclock_read in;
-	struct parkclock_reading out;
-
-	if (copy_from_user(&in, arg, sizeof(in)))
+	if (copy_to_user(arg, &q, sizeof(q)))
 		return -EFAULT;
-	if (in.flags || memchr_inv(in.reserved, 0, sizeof(in.reserved)) ||
-	    parkclock_index(in.clock_id) < 0)
-		return -EINVAL;
-	/* Do not wake the updater for somebody who cannot be told the time. */
-	if (clear_user(&arg->reading, sizeof(arg->reading)))
-		return -EFAULT;
-	parkclock_updater_read(clock->map, in.clock_id, &out);
-	return copy_to_user(&arg->reading, &out, sizeof(out)) ? -EFAULT : 0;
+	atomic64_set(&f->seen, q.generation);
+	return 0;
 }
 
 static long parkclock_ioctl_accuracy(struct parkclock_accuracy __user *arg)
@@ -107,7 +69,8 @@ static long parkclock_ioctl_register(struct file *file, unsigned int cmd, void _
 {
 	u32 known = PARKCLOCK_TASK_PROCESS |
 		    (cmd == PARKCLOCK_IOC_REGISTER ? PARKCLOCK_TASK_INHERIT : 0);
-	struct parkclock *clock = file->private_data;
+	struct parkclock_file *f = file->private_data;
+	struct parkclock_tasks *tasks = &f->clock->tasks;
 	bool others = file->f_mode & FMODE_WRITE;
 	struct parkclock_register in;
 
@@ -116,22 +79,78 @@ static long parkclock_ioctl_register(struct file *file, unsigned int cmd, void _
 	if (in.tid < 0 || in.flags & ~known || memchr_inv(in.reserved, 0, sizeof(in.reserved)))
 		return -EINVAL;
 	if (cmd == PARKCLOCK_IOC_REGISTER)
-		return parkclock_tasks_register(&clock->tasks, in.tid, in.flags, others);
-	return parkclock_tasks_unregister(&clock->tasks, in.tid, in.flags, others);
+		return parkclock_tasks_register(tasks, in.tid, in.flags, others);
+	return parkclock_tasks_unregister(tasks, in.tid, in.flags, others);
+}
+
+static long parkclock_ioctl_offsets(struct parkclock *clock,
+				    const struct parkclock_offsets __user *arg)
+{
+	struct parkclock_offsets in;
+
+	if (copy_from_user(&in, arg, sizeof(in)))
+		return -EFAULT;
+	if (memchr_inv(in.reserved, 0, sizeof(in.reserved)))
+		return -EINVAL;
+	return parkclock_clock_offsets(clock, &in);
+}
+
+static long parkclock_ioctl_save(struct parkclock *clock, struct parkclock_saved __user *arg)
+{
+	struct parkclock_saved out;
+
+	/* Do not stop it for somebody who cannot be told where. */
+	if (clear_user(arg, sizeof(*arg)))
+		return -EFAULT;
+	parkclock_clock_save(clock, &out);
+	/* Should this fail, it stays stopped: others may rely on that by now. */
+	return copy_to_user(arg, &out, sizeof(out)) ? -EFAULT : 0;
+}
+
+static long parkclock_ioctl_restore(struct parkclock *clock,
+				    const struct parkclock_restore __user *arg)
+{
+	struct parkclock_restore in;
+
+	if (copy_from_user(&in, arg, sizeof(in)))
+		return -EFAULT;
+	if (in.reserved0 || memchr_inv(in.reserved1, 0, sizeof(in.reserved1)))
+		return -EINVAL;
+	return parkclock_clock_restore(clock, &in.saved, in.gap);
+}
+
+/* What changes a clock. */
+static long parkclock_ioctl_owner(struct parkclock *clock, unsigned int cmd, unsigned long arg)
+{
+	switch (cmd) {
+	case PARKCLOCK_IOC_EPOCH:
+		return arg ? -EINVAL : parkclock_clock_epoch(clock);
+	case PARKCLOCK_IOC_OFFSETS:
+		return parkclock_ioctl_offsets(clock, (void __user *)arg);
+	case PARKCLOCK_IOC_STOP:
+		return arg ? -EINVAL : parkclock_clock_stop(clock);
+	case PARKCLOCK_IOC_START:
+		return parkclock_clock_start(clock, arg);
+	case PARKCLOCK_IOC_SAVE:
+		return parkclock_ioctl_save(clock, (void __user *)arg);
+	default:
+		return parkclock_ioctl_restore(clock, (void __user *)arg);
+	}
 }
 
 static long parkclock_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
-	struct parkclock *clock = file->private_data;
+	struct parkclock_file *f = file->private_data;
+	struct parkclock *clock = f->clock;
 
 	if (!(file->f_mode & FMODE_READ))
 		return -EBADF;
 
 	switch (cmd) {
 	case PARKCLOCK_IOC_QUERY:
-		return parkclock_ioctl_query(clock, (void __user *)arg);
+		return parkclock_ioctl_query(f, (void __user *)arg);
 	case PARKCLOCK_IOC_READ:
-		return parkclock_ioctl_read(clock, (void __user *)arg);
+		return parkclock_file_ioctl_read(f, (void __user *)arg);
 	case PARKCLOCK_IOC_HOLD:
 		return arg ? -EINVAL : parkclock_clock_hold(clock);
 	case PARKCLOCK_IOC_RELEASE:
@@ -141,6 +160,17 @@ static long parkclock_ioctl(struct file *file, unsigned int cmd, unsigned long a
 		return parkclock_ioctl_register(file, cmd, (void __user *)arg);
 	case PARKCLOCK_IOC_ACCURACY:
 		return parkclock_ioctl_accuracy((void __user *)arg);
+	case PARKCLOCK_IOC_VIEW:
+		return arg ? -EINVAL : parkclock_view_create(clock);
+	case PARKCLOCK_IOC_EPOCH:
+	case PARKCLOCK_IOC_OFFSETS:
+	case PARKCLOCK_IOC_STOP:
+	case PARKCLOCK_IOC_START:
+	case PARKCLOCK_IOC_SAVE:
+	case PARKCLOCK_IOC_RESTORE:
+		if (!(file->f_mode & FMODE_WRITE))
+			return -EPERM;
+		return parkclock_ioctl_owner(clock, cmd, arg);
 	default:
 		return -ENOTTY;
 	}
@@ -150,9 +180,12 @@ static const struct file_operations parkclock_fops = {
 	.owner = THIS_MODULE,
 	.open = parkclock_open,
 	.release = parkclock_release,
-	.mmap = parkclock_mmap,
+	.read = parkclock_file_read,
+	.poll = parkclock_file_poll,
+	.mmap = parkclock_file_mmap,
 	.unlocked_ioctl = parkclock_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
+	.show_fdinfo = parkclock_file_show_fdinfo,
 };
 
 /* Anybody may read the time; writing is for whom the administrator allows it. */

@@ -316,34 +316,63 @@ bool parkclock_timebase_refresh(enum parkclock_refresh how)
 	return true;
 }
 
+static void take_now(struct parkclock_now *now, unsigned __int128 mono, const s64 *offset_ns)
+{
+	int i;
+
+	for (i = 0; i < PARKCLOCK_CLOCKS; i++)
+		now->ns[i] = (s64)(mono >> PARKCLOCK_SHIFT) + offset_ns[i];
+}
+
 /**
- * parkclock_timebase_read_host() - the time where the page cannot have it
- * @clock: the clock
- * @index: PARKCLOCK_MONOTONIC to PARKCLOCK_TAI
- * @r:     filled in
+ * parkclock_timebase_now_page() - the host's clocks, as a reader of the page has them
+ * @now: filled in if there is a time
+ *
+ * Context: parkclock_timebase_lock held.
+ * Return: true; or false if the page has no time.
+ */
+bool parkclock_timebase_now_page(struct parkclock_now *now)
+{
+	const struct parkclock_segment *seg = tb.seg;
+
+	lockdep_assert_held(&parkclock_timebase_lock);
+
+	now->cycles = rdtsc_ordered();
+	/* Not before the counter was read, as in the reader's algorithm. */
+	if (seg->epoch != READ_ONCE(tb.map->epoch) ||
+	    !parkclock_segment_covers(seg, now->cycles))
+		return false;
+	take_now(now, parkclock_segment_at(seg, now->cycles), seg->offset_ns);
+	now->error_ns = parkclock_error(seg->error_ns, seg->error_rate,
+					now->cycles - seg->base_cycles);
+	now->generation = seg->generation;
+	return true;
+}
+
+/**
+ * parkclock_timebase_now_host() - the same where the page cannot have the time
+ * @now: filled in
  *
  * Leaves the page invalid. No later reading, of whatever kind, will be less.
  *
  * Context: parkclock_timebase_lock held.
  */
-void parkclock_timebase_read_host(const struct parkclock_clock *clock, int index,
-				  struct parkclock_reading *r)
+void parkclock_timebase_now_host(struct parkclock_now *now)
 {
 	struct parkclock_sample sample;
 
 	parkclock_timebase_invalidate();
 	if (!parkclock_host_sample(&sample))
 		parkclock_host_sample_slow(&sample);
-	r->cycles = sample.cycles;
-	r->error_ns = 0;
+	now->cycles = sample.cycles;
+	now->error_ns = 0;
 	if (sample.now < tb.floor) {
-		r->error_ns = (tb.floor - sample.now + PARKCLOCK_ONE_NS - 1) >> PARKCLOCK_SHIFT;
+		now->error_ns = (tb.floor - sample.now + PARKCLOCK_ONE_NS - 1) >> PARKCLOCK_SHIFT;
 		sample.now = tb.floor;
 	}
 	tb.floor = sample.now;
-	r->ns = (s64)(sample.now >> PARKCLOCK_SHIFT) + sample.offset_ns[index] +
-		clock->offset_ns[index];
-	r->generation = sample.generation + clock->generation;
+	take_now(now, sample.now, sample.offset_ns);
+	now->generation = sample.generation;
 }
 
 /**

@@ -21,6 +21,20 @@ struct page;
  */
 extern raw_spinlock_t parkclock_timebase_lock;
 
+/**
+ * struct parkclock_now - the host's clocks, all at one instant
+ * @cycles:	value of the counter; 0 if the host does not keep time by it
+ * @ns:		what they say
+ * @error_ns:	bound of the error
+ * @generation:	number of their discontinuities
+ */
+struct parkclock_now {
+	u64 cycles;
+	s64 ns[PARKCLOCK_CLOCKS];
+	u64 error_ns;
+	u64 generation;
+};
+
 int parkclock_timebase_init(void);
 void parkclock_timebase_exit(void);
 
@@ -30,8 +44,8 @@ struct parkclock_timebase *parkclock_timebase_get(void);
 bool parkclock_timebase_refresh(enum parkclock_refresh how);
 void parkclock_timebase_invalidate(void);
 void parkclock_timebase_check_epoch(void);
-void parkclock_timebase_read_host(const struct parkclock_clock *clock, int index,
-				  struct parkclock_reading *r);
+bool parkclock_timebase_now_page(struct parkclock_now *now);
+void parkclock_timebase_now_host(struct parkclock_now *now);
 void parkclock_timebase_query(struct parkclock_query *q);
 void parkclock_timebase_accuracy(struct parkclock_accuracy *a);
 u64 parkclock_timebase_ns(u64 cycles);

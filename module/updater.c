@@ -40,6 +40,7 @@
  * was parked: out of PARKED and STOPPED the state is stored last, with release.
  */
 #include <linux/atomic.h>
+#include <linux/errno.h>
 #include <linux/hrtimer.h>
 #include <linux/lockdep.h>
 #include <linux/mutex.h>
@@ -258,48 +259,89 @@ void parkclock_updater_set(unsigned int *parameter, unsigned int value)
 }
 
 /*
- * Read the page after a refresh: its timer was late, or the host's clock has
- * changed. Once more if that happens in between, too. False if the page cannot be
- * valid: STOPPED, or no TSC.
+ * Where the page has no time, because its timer was late or the host's clock has
+ * changed, it is refreshed; once more if that happens in between, too. Where it cannot
+ * be valid (STOPPED, or no TSC) the host's clock is asked.
  */
-static bool read_refreshed(const struct parkclock_clock *clock, int clock_id,
-			   struct parkclock_reading *r)
+static void now_locked(struct parkclock_now *now)
 {
-	int tries;
+	int refreshes;
 
-	for (tries = 0; tries < 3; tries++) {
-		if (!runs() || !parkclock_timebase_refresh(PARKCLOCK_SLEW))
-			return false;
-		if (__parkclock_read(clock, parkclock_timebase_get(), clock_id, 1, r) !=
-		    PARKCLOCK_EXPIRED)
-			return true;
+	for (refreshes = 0; runs(); refreshes++) {
+		if (parkclock_timebase_now_page(now))
+			return;
+		if (refreshes == 3 || !parkclock_timebase_refresh(PARKCLOCK_SLEW))
+			break;
 	}
-	return false;
+	parkclock_timebase_now_host(now);
 }
 
 /**
- * parkclock_updater_read() - read a clock the slow way
+ * parkclock_updater_now() - the host's clocks, by the slow way
+ * @now: filled in
+ *
+ * Wakes the updater, and leaves the page valid if it can be.
+ *
+ * Context: any but NMI.
+ */
+void parkclock_updater_now(struct parkclock_now *now)
+{
+	unsigned long flags;
+
+	parkclock_updater_get(rdtsc());
+	raw_spin_lock_irqsave(&parkclock_timebase_lock, flags);
+	now_locked(now);
+	raw_spin_unlock_irqrestore(&parkclock_timebase_lock, flags);
+	parkclock_updater_put();
+}
+
+/* A clock changes under the lock only: here it is whole. */
+static int read_locked(const struct parkclock_clock *clock, int index,
+		       struct parkclock_reading *r)
+{
+	struct parkclock_now now;
+
+	lockdep_assert_held(&parkclock_timebase_lock);
+
+	if (clock->state & PARKCLOCK_STATE_STOPPED)
+		return -ENODATA;
+	now_locked(&now);
+	r->ns = now.ns[index] + clock->offset_ns[index];
+	r->cycles = now.cycles;
+	r->error_ns = now.error_ns;
+	r->generation = now.generation + clock->generation;
+	return 0;
+}
+
+/**
+ * parkclock_updater_read() - read a clock by the slow way
  * @clock:    the clock
  * @clock_id: one that parkclock_index() knows
  * @r:        filled in
  *
  * Context: any but NMI.
+ * Return: 0, or -ENODATA if the clock is stopped; then the updater was not woken,
+ * unless it was stopped just now.
  */
-void parkclock_updater_read(const struct parkclock_clock *clock, int clock_id,
-			    struct parkclock_reading *r)
+int parkclock_updater_read(const struct parkclock_clock *clock, int clock_id,
+			   struct parkclock_reading *r)
 {
 	const struct parkclock_timebase *timebase = parkclock_timebase_get();
 	unsigned long flags;
+	int err = 0;
 
+	if (READ_ONCE(clock->state) & PARKCLOCK_STATE_STOPPED)
+		return -ENODATA;
 	parkclock_updater_get(rdtsc());
-	if (__parkclock_read(clock, timebase, clock_id, 1, r) == PARKCLOCK_EXPIRED) {
+	if (__parkclock_read(clock, timebase, clock_id, 1, r) < 0) {
 		raw_spin_lock_irqsave(&parkclock_timebase_lock, flags);
-		if (!read_refreshed(clock, clock_id, r))
-			parkclock_timebase_read_host(clock, parkclock_index(clock_id), r);
+		err = read_locked(clock, parkclock_index(clock_id), r);
 		raw_spin_unlock_irqrestore(&parkclock_timebase_lock, flags);
 	}
 	parkclock_updater_put();
-	this_cpu_inc(slow_reads);
+	if (!err)
+		this_cpu_inc(slow_reads);
+	return err;
 }
 
 /**

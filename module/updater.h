@@ -25,8 +25,9 @@ void parkclock_updater_start(unsigned int reason);
 void parkclock_updater_stop(unsigned int reason);
 void parkclock_updater_set(unsigned int *parameter, unsigned int value);
 
-void parkclock_updater_read(const struct parkclock_clock *clock, int clock_id,
-			    struct parkclock_reading *r);
+void parkclock_updater_now(struct parkclock_now *now);
+int parkclock_updater_read(const struct parkclock_clock *clock, int clock_id,
+			   struct parkclock_reading *r);
 void parkclock_updater_query(struct parkclock_query *q);
 
 /* For parkclock_updater_get() alone. */

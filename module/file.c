@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What an open file of a clock can do, whether it is the owner's or a view; and views.
+ */
+#include <linux/anon_inodes.h>
+#include <linux/compat.h>
+#include <linux/err.h>
+#include <linux/fcntl.h>
+#include <linux/file.h>
+#include <linux/kref.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/uaccess.h>
+
+#include "clock.h"
+#include "compat.h"
+#include "file.h"
+#include "host.h"
+#include "timebase.h"
+#include "updater.h"
+
+/**
+ * parkclock_file_create() - for an open file
+ * @clock: whose
+ *
+ * Context: may sleep. Memory is charged to the caller.
+ * Return: its private data, or NULL without memory.
+ */
+struct parkclock_file *parkclock_file_create(struct parkclock *clock)
+{
+	struct parkclock_file *f = kmalloc(sizeof(*f), GFP_KERNEL_ACCOUNT);
+
+	if (f) {
+		f->clock = clock;
+		atomic64_set(&f->seen, parkclock_clock_generation(clock));
+	}
+	return f;
+}
+
+/* These are file operations. */
+
+/* The generation; acknowledges it. */
+ssize_t parkclock_file_read(struct file *file, char __user *buf, size_t size, loff_t *pos)
+{
+	struct parkclock_file *f = file->private_data;
+	u64 generation = parkclock_clock_generation(f->clock);
+
+	if (size < sizeof(generation))
+		return -EINVAL;
+	if (copy_to_user(buf, &generation, sizeof(generation)))
+		return -EFAULT;
+	atomic64_set(&f->seen, generation);
+	return sizeof(generation);
+}
+
+/* Is there a generation to be acknowledged? */
+__poll_t parkclock_file_poll(struct file *file, poll_table *wait)
+{
+	struct parkclock_file *f = file->private_data;
+
+	poll_wait(file, &f->clock->jumped, wait);
+	poll_wait(file, &parkclock_host_jumped, wait);
+	/* Woken after the generation was raised: what is not seen here wakes. */
+	if (parkclock_clock_generation(f->clock) == atomic64_read(&f->seen))
+		return 0;
+	return EPOLLIN | EPOLLRDNORM;
+}
+
+static vm_fault_t parkclock_fault(struct vm_fault *vmf)
+{
+	struct parkclock_file *f = vmf->vma->vm_file->private_data;
+	struct page *page = vmf->pgoff ? parkclock_timebase_page() : f->clock->page;
+
+	if (vmf->pgoff > 1)
+		return VM_FAULT_SIGBUS;
+	get_page(page);
+	vmf->page = page;
+	return 0;
+}
+
+static const struct vm_operations_struct parkclock_vm_ops = {
+	.fault = parkclock_fault,
+};
+
+int parkclock_file_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct parkclock_file *f = file->private_data;
+
+	BUILD_BUG_ON(PAGE_SIZE != PARKCLOCK_PAGE_SIZE);
+
+	if (vma->vm_pgoff || vma->vm_end - vma->vm_start != PARKCLOCK_MAP_SIZE)
+		return -EINVAL;
+	if (vma->vm_flags & (VM_WRITE | VM_EXEC))
+		return -EACCES;
+	/* Neither mprotect() nor a forced write (ptrace) comes past this. */
+	vm_flags_clear(vma, VM_MAYWRITE | VM_MAYEXEC);
+	vm_flags_set(vma, VM_DONTEXPAND);
+	vma->vm_ops = &parkclock_vm_ops;
+	parkclock_clock_use(f->clock);
+	return 0;
+}
+
+void parkclock_file_show_fdinfo(struct seq_file *m, struct file *file)
+{
+	struct parkclock_file *f = file->private_data;
+
+	parkclock_clock_show(f->clock, m);
+}
+
+/**
+ * parkclock_file_ioctl_read() - PARKCLOCK_IOC_READ
+ * @f:   the open file
+ * @arg: the argument
+ *
+ * Context: may sleep.
+ * Return: 0 or an error number.
+ */
+long parkclock_file_ioctl_read(struct parkclock_file *f, struct parkclock_read __user *arg)
+{
+	struct parkclock_read in;
+	struct parkclock_reading out;
+	int err;
+
+	if (copy_from_user(&in, arg, sizeof(in)))
+		return -EFAULT;
+	if (in.flags || memchr_inv(in.reserved, 0, sizeof(in.reserved)) ||
+	    parkclock_index(in.clock_id) < 0)
+		return -EINVAL;
+	/* Do not wake the updater for somebody who cannot be told the time. */
+	if (clear_user(&arg->reading, sizeof(arg->reading)))
+		return -EFAULT;
+	if (READ_ONCE(f->clock->map->state) & PARKCLOCK_STATE_STOPPED)
+		return -ENODATA;
+	parkclock_clock_use(f->clock);
+	err = parkclock_updater_read(f->clock->map, in.clock_id, &out);
+	if (err)
+		return err;
+	return copy_to_user(&arg->reading, &out, sizeof(out)) ? -EFAULT : 0;
+}
+
+static long view_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	if (cmd != PARKCLOCK_IOC_READ)
+		return -ENOTTY;
+	return parkclock_file_ioctl_read(file->private_data, (void __user *)arg);
+}
+
+/* A mapping holds the file, so that this comes after the last munmap(). */
+static int view_release(struct inode *inode, struct file *file)
+{
+	struct parkclock_file *f = file->private_data;
+
+	parkclock_clock_put(f->clock);
+	kfree(f);
+	return 0;
+}
+
+static const struct file_operations view_fops = {
+	.owner = THIS_MODULE,
+	.release = view_release,
+	.read = parkclock_file_read,
+	.poll = parkclock_file_poll,
+	.mmap = parkclock_file_mmap,
+	.unlocked_ioctl = view_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+	.show_fdinfo = parkclock_file_show_fdinfo,
+};
+
+/**
+ * parkclock_view_create() - another descriptor of a clock, that can only look at it
+ * @clock: the clock
+ *
+ * Context: may sleep.
+ * Return: the descriptor, or an error number.
+ */
+int parkclock_view_create(struct parkclock *clock)
+{
+	int fd = get_unused_fd_flags(O_CLOEXEC);
+	struct parkclock_file *f;
+	struct file *file;
+
+	if (fd < 0)
+		return fd;
+	f = parkclock_file_create(clock);
+	file = f ? anon_inode_getfile("[parkclock-view]", &view_fops, f, O_RDONLY) :
+		   ERR_PTR(-ENOMEM);
+	if (IS_ERR(file)) {
+		kfree(f);
+		put_unused_fd(fd);
+		return PTR_ERR(file);
+	}
+	kref_get(&clock->users);
+	parkclock_clock_use(clock);
+	fd_install(fd, file);
+	return fd;
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * A clock that was saved: whether it may be believed.
+ */
+#ifndef PARKCLOCK_SAVED_H
+#define PARKCLOCK_SAVED_H
+
+#include <linux/parkclock.h>
+
+void parkclock_saved_seal(struct parkclock_saved *saved);
+int parkclock_saved_check(const struct parkclock_saved *saved);
+
+#endif
