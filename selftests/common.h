@@ -39,6 +39,8 @@
 #define TRACING	"/sys/kernel/tracing/"
 #define CLOCKSOURCE "/sys/devices/system/clocksource/clocksource0/"
 
+#define NSEC	1000000000LL
+
 /* Far longer than anything waited for takes, so that only a hang reaches it. */
 #define PATIENCE_MS	20000
 
@@ -316,7 +318,7 @@ static inline bool wait_references(int fd, uint64_t references)
 
 static inline bool valid(const void *map)
 {
-	return parkclock_page_read(map, CLOCK_MONOTONIC) != PARKCLOCK_EXPIRED;
+	return parkclock_page_read(map, CLOCK_MONOTONIC) >= 0;
 }
 
 /* How many of the inline readers, for all the clocks, get a time. */
@@ -326,9 +328,9 @@ static inline int readers_with_time(const void *map)
 	int n = 0;
 
 	for (int i = 0; i < PARKCLOCK_CLOCKS; i++) {
-		n += parkclock_page_read(map, clock_ids[i]) != PARKCLOCK_EXPIRED;
-		n += parkclock_page_read_relaxed(map, clock_ids[i]) != PARKCLOCK_EXPIRED;
-		n += parkclock_page_read_bound(map, clock_ids[i], &r) != PARKCLOCK_EXPIRED;
+		n += parkclock_page_read(map, clock_ids[i]) >= 0;
+		n += parkclock_page_read_relaxed(map, clock_ids[i]) >= 0;
+		n += parkclock_page_read_bound(map, clock_ids[i], &r) >= 0;
 	}
 	return n;
 }

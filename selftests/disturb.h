@@ -7,8 +7,7 @@
 #define PARKCLOCK_SELFTESTS_DISTURB_H
 
 #include "common.h"
-
-#define NSEC	1000000000LL
+#include "module.h"
 
 static inline uint64_t page_epoch(const struct pclock *c)
 {
@@ -351,38 +350,6 @@ static inline bool choose(const char *name)
 
 	return !write_file(CLOCKSOURCE "current_clocksource", name) &&
 	       !strcmp(clocksource(now, sizeof(now)), name);
-}
-
-/* The module that does what takes one: see modules/parkclock_disturb.c */
-
-#define DISTURB		"/sys/module/parkclock_disturb/parameters/"
-
-static inline void load_disturb(void)
-{
-	int fd = open("/lib/parkclock_disturb.ko", O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0 || syscall(SYS_finit_module, fd, "", 0))
-		die("/lib/parkclock_disturb.ko");
-	close(fd);
-}
-
-static inline void unload_disturb(void)
-{
-	if (syscall(SYS_delete_module, "parkclock_disturb", O_NONBLOCK))
-		die("unload parkclock_disturb");
-}
-
-static inline void disturb(const char *command, const char *value)
-{
-	char path[128];
-	int err;
-
-	snprintf(path, sizeof(path), DISTURB "%s", command);
-	err = write_file(path, value);
-	if (err) {
-		errno = -err;
-		die(path);
-	}
 }
 
 /* The machine that this one runs in */

@@ -6,11 +6,13 @@
  */
 #include <linux/irqflags.h>
 #include <linux/kernel.h>
+#include <linux/kprobes.h>
 #include <linux/mc146818rtc.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
 #include <linux/processor.h>
 #include <linux/spinlock.h>
+#include <linux/string.h>
 #include <linux/timekeeping.h>
 #include <asm/tsc.h>
 
@@ -98,6 +100,60 @@ static const struct kernel_param_ops cmos_seconds_ops = { .get = cmos_seconds };
 module_param_cb(cmos_seconds, &cmos_seconds_ops, NULL, 0444);
 MODULE_PARM_DESC(cmos_seconds, "Seconds of the hour, by the clock of the battery");
 
+#ifdef CONFIG_KPROBES
+/* Whoever comes to an instruction is stopped there for a while, with interrupts off. */
+static struct kprobe place;
+static char place_symbol[128];
+static unsigned int place_us;
+
+static int stop_here(struct kprobe *p, struct pt_regs *regs)
+{
+	u64 begin = ktime_get_mono_fast_ns();
+
+	while (ktime_get_mono_fast_ns() - begin < place_us * (u64)NSEC_PER_USEC)
+		cpu_relax();
+	return 0;
+}
+
+static void forget_place(void)
+{
+	if (!place.addr)
+		return;
+	unregister_kprobe(&place);
+	memset(&place, 0, sizeof(place));
+}
+
+static int stop_at(const char *val, const struct kernel_param *kp)
+{
+	unsigned int offset, us;
+	int err;
+
+	forget_place();
+	if (sysfs_streq(val, "nothing"))
+		return 0;
+	if (sscanf(val, "%127[^+]+%u %u", place_symbol, &offset, &us) != 3)
+		return -EINVAL;
+	if (us > MOST_MS * USEC_PER_MSEC)
+		return -ERANGE;
+	place_us = us;
+	place.symbol_name = place_symbol;
+	place.offset = offset;
+	place.pre_handler = stop_here;
+	err = register_kprobe(&place);
+	if (err)
+		memset(&place, 0, sizeof(place));
+	return err;
+}
+
+static const struct kernel_param_ops stop_at_ops = { .set = stop_at };
+module_param_cb(stop_at, &stop_at_ops, NULL, 0200);
+MODULE_PARM_DESC(stop_at, "SYMBOL+OFFSET US: stop whoever comes there for so long; or nothing");
+#else
+static void forget_place(void)
+{
+}
+#endif
+
 static int __init parkclock_disturb_init(void)
 {
 	return 0;
@@ -105,6 +161,7 @@ static int __init parkclock_disturb_init(void)
 
 static void __exit parkclock_disturb_exit(void)
 {
+	forget_place();
 }
 
 module_init(parkclock_disturb_init);
