@@ -87,7 +87,11 @@ TEST_F(ioctl, unknown_requests)
 		}
 	}
 	for (int nr = 4; nr < 256; nr++) {
-		EXPECT_EQ(ENOTTY, error(self->c.fd, _IO(PARKCLOCK_IOC_TYPE, nr), 0));
+		unsigned long bare = _IO(PARKCLOCK_IOC_TYPE, nr);
+
+		if (bare != PARKCLOCK_IOC_EPOCH && bare != PARKCLOCK_IOC_STOP &&
+		    bare != PARKCLOCK_IOC_START && bare != PARKCLOCK_IOC_VIEW)
+			EXPECT_EQ(ENOTTY, error(self->c.fd, bare, 0));
 		EXPECT_EQ(ENOTTY, error(self->c.fd, _IOWR(PARKCLOCK_IOC_TYPE, nr,
 							  struct parkclock_read), POINTER(buf)));
 	}
@@ -103,6 +107,7 @@ TEST_F(ioctl, nonzero_argument)
 	for (size_t i = 0; i < ARRAY_SIZE(args); i++) {
 		EXPECT_EQ(EINVAL, error(self->c.fd, PARKCLOCK_IOC_HOLD, args[i]));
 		EXPECT_EQ(EINVAL, error(self->c.fd, PARKCLOCK_IOC_RELEASE, args[i]));
+		EXPECT_EQ(EINVAL, error(self->c.fd, PARKCLOCK_IOC_VIEW, args[i]));
 	}
 	expect_unchanged(_metadata, self);
 }
@@ -254,7 +259,7 @@ TEST_F(ioctl, needs_read_access)
 {
 	const unsigned long requests[] = {
 		PARKCLOCK_IOC_QUERY, PARKCLOCK_IOC_READ, PARKCLOCK_IOC_HOLD, PARKCLOCK_IOC_RELEASE,
-		PARKCLOCK_IOC_ACCURACY
+		PARKCLOCK_IOC_ACCURACY, PARKCLOCK_IOC_VIEW
 	};
 	union {
 		struct parkclock_query query;
@@ -408,13 +413,12 @@ TEST_F(ioctl, query_tells)
 	EXPECT_LT((double)q.rate / (1ULL << PARKCLOCK_SHIFT) * q.counter_hz, 1.01e9);
 }
 
-TEST_F(ioctl, no_read_or_write)
+TEST_F(ioctl, no_write)
 {
 	int fd = open(PARKCLOCK_DEVICE, O_RDWR | O_CLOEXEC);
 	char buf[8] = { 0 };
 
 	ASSERT_GE(fd, 0);
-	EXPECT_EQ(-1, read(fd, buf, sizeof(buf)));
 	EXPECT_EQ(-1, write(fd, buf, sizeof(buf)));
 	expect_unchanged(_metadata, self);
 	close(fd);
