@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A virtual CPU can be stopped anywhere: the writer of the page is, at each of its
+ * instructions in turn, for longer than it gives itself, while all CPUs read.
+ *
+ * Checked, as in disturb.c: every reading is within its bound of what clock_gettime()
+ * says before and after, and MONOTONIC and BOOTTIME never go back between threads; while
+ * the frequency is thrown from end to end, REALTIME is set, and the updater parks and is
+ * woken.
+ *
+ * Fails if the order of two stores is wrong: by chance, nobody would look in between. (A
+ * step back of some nanoseconds, less than what a reader takes, is for the KUnit tests of
+ * segments.)
+ *
+ * VM_CMDLINE=EVERY=1 leaves out no instruction; that takes some minutes.
+ */
+#include "disturb.h"
+#include "test_harness.h"
+
+#define STOP_US	1000	/* the window ends 4 intervals, of 1 ms, after a refresh */
+
+FIXTURE(halfway) {
+	struct pclock c;
+};
+
+FIXTURE_VARIANT(halfway) {
+	const char *function;
+};
+
+/* Where it is told of changes; the rest of them has been inlined, most likely. */
+FIXTURE_VARIANT_ADD(halfway, host_update) { .function = "host_update" };
+FIXTURE_VARIANT_ADD(halfway, refresh) { .function = "parkclock_timebase_refresh" };
+FIXTURE_VARIANT_ADD(halfway, cut_off) { .function = "cut_off" };
+FIXTURE_VARIANT_ADD(halfway, invalidate) { .function = "parkclock_timebase_invalidate" };
+
+FIXTURE_SETUP(halfway)
+{
+	start_parked("1", "4", "5");
+	self->c = open_clock();
+	load_disturb();
+}
+
+FIXTURE_TEARDOWN(halfway)
+{
+	unload_disturb();
+	restore_frequency();
+	close_clock(&self->c);
+	default_params();
+}
+
+/* All of what makes it write, a few times */
+static void exercise(void *arg)
+{
+	const struct pclock *c = arg;
+	static unsigned int n;
+	static uint64_t seed = 1;
+
+	for (int i = 0; i < 4; i++) {
+		struct timex tx = { .modes = ADJ_SETOFFSET, .time.tv_usec = n & 1 };
+
+		throw_frequency(n++, &seed);
+		hold(c->fd);
+		sleep_ms(2);
+		if (i == 2 && adjtimex(&tx) < 0)
+			die("adjtimex");
+		release(c->fd);
+		if (i == 3)
+			sleep_ms(3);
+	}
+}
+
+/* In which bytes of the function: all of them take many minutes. */
+static unsigned int every(void)
+{
+	const char *wanted = getenv("EVERY");
+
+	return wanted ? atoi(wanted) : getenv("BRIEF") ? 40 : 8;
+}
+
+TEST_F_TIMEOUT(halfway, readers, 1800)
+{
+	struct parkclock_query before = query(self->c.fd), after;
+	int places;
+
+	start_readers(false);
+	places = at_each_instruction(variant->function, STOP_US, every(), exercise, &self->c);
+	EXPECT_STREQ("", stop_readers());
+	after = query(self->c.fd);
+	hold(self->c.fd);
+	EXPECT_TRUE(right_now(&self->c));
+	release(self->c.fd);
+	if (!places)
+		SKIP(return, "needs a kernel with kprobes, and this function");
+	TH_LOG("stopped at %d places, %llu refreshes", places,
+	       (unsigned long long)(after.refreshes - before.refreshes));
+	EXPECT_LT(0, places);
+}
+
+TEST_HARNESS_MAIN
