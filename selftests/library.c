@@ -6,6 +6,7 @@
  * And of the tool, $PARKCLOCK or /bin/parkclock, what needs a process that has threads:
  * that "parkclock register" registers all of them, and one of them if it is told so.
  */
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -217,15 +218,21 @@ TEST(open_says_that_files_run_out)
 TEST(explanations)
 {
 	static const int open_errs[] = {
-		0, ENOENT, ENODEV, EACCES, EPERM, ENOTTY, EPROTO, EMFILE, ENFILE, ENOMEM, EAGAIN
+		0, ENOENT, ENODEV, EACCES, EPERM, ENOTTY, EPROTO, EMFILE, ENFILE, ENOMEM, EAGAIN,
+		EBADF
 	};
-	static const int errs[] = { 0, EAGAIN, EINVAL, EPERM, ENOENT, EOVERFLOW };
+	static const int errs[] = { 0, EAGAIN, EINVAL, EPERM, ENOENT, EOVERFLOW, ENODATA, ENOTTY };
 	static const int register_errs[] = {
-		0, ESRCH, EPERM, EEXIST, ENOENT, EINVAL, ENOSPC, ENOMEM, EOPNOTSUPP
+		0, ESRCH, EPERM, EEXIST, ENOENT, EINVAL, ENOSPC, ENOMEM, EOPNOTSUPP, ENOTTY
+	};
+	static const int change_errs[] = {
+		0, EPERM, ENOTTY, EBUSY, EALREADY, EINVAL, ERANGE, EBADMSG, EOPNOTSUPP, EMFILE,
+		ENFILE, ENOMEM
 	};
 	const int n = ARRAY_SIZE(open_errs);
 	const int m = ARRAY_SIZE(errs);
 	const int l = ARRAY_SIZE(register_errs);
+	const int k = ARRAY_SIZE(change_errs);
 
 	for (int i = 0; i < n; i++)
 		for (int j = 0; j < i; j++)
@@ -238,10 +245,16 @@ TEST(explanations)
 		for (int j = 0; j < i; j++)
 			EXPECT_STRNE(parkclock_explain_register(register_errs[i]),
 				     parkclock_explain_register(register_errs[j]));
+	for (int i = 0; i < k; i++)
+		for (int j = 0; j < i; j++)
+			EXPECT_STRNE(parkclock_explain_change(change_errs[i]),
+				     parkclock_explain_change(change_errs[j]));
 	EXPECT_STRNE(parkclock_explain(ENOENT), parkclock_explain_open(ENOENT));
 	EXPECT_STRNE(parkclock_explain(ENOENT), parkclock_explain_register(ENOENT));
 	EXPECT_STRNE(parkclock_explain(EPERM), parkclock_explain_register(EPERM));
 	EXPECT_NE(NULL, strstr(parkclock_explain_register(EOPNOTSUPP), "without tracepoints"));
+	EXPECT_NE(NULL, strstr(parkclock_explain(ENODATA), "stopped"));
+	EXPECT_NE(NULL, strstr(parkclock_explain_change(EBADMSG), "damaged"));
 }
 
 TEST(words_for_reasons)
@@ -727,6 +740,487 @@ TEST_F(library, disabled)
 	EXPECT_EQ(0, parkclock_release(self->pc));
 }
 
+/* A clock of one's own: what the owner of a clock can do to it */
+
+/* More than the bound of any reading, and less than what is waited for */
+#define SLACK_NS 1000000
+
+static struct parkclock *must_open_owner(void)
+{
+	struct parkclock *pc = parkclock_open_owner(PARKCLOCK_DEVICE);
+
+	if (!pc)
+		die("parkclock_open_owner");
+	return pc;
+}
+
+static int64_t must_read(struct parkclock *pc, clockid_t id)
+{
+	int64_t ns;
+
+	if (parkclock_now(pc, id, &ns))
+		die("parkclock_now");
+	return ns;
+}
+
+/* Is the clock so far from the host's, give or take its bound? */
+static bool is_off_by(struct parkclock *pc, clockid_t id, int64_t offset)
+{
+	int64_t t0 = now_ns(id), t1;
+	struct parkclock_reading r;
+
+	if (parkclock_now_bound(pc, id, &r))
+		die("parkclock_now_bound");
+	t1 = now_ns(id);
+	if (within_bound(&r, t0 + offset, t1 + offset))
+		return true;
+	fprintf(stderr, "# clock %d: %lld +- %llu, not from %lld to %lld\n", id, (long long)r.ns,
+		(unsigned long long)r.error_ns, (long long)(t0 + offset),
+		(long long)(t1 + offset));
+	return false;
+}
+
+/* Mappings of the device or of a view in this process */
+static int mappings(void)
+{
+	FILE *f = fopen("/proc/self/maps", "r");
+	char line[512];
+	int n = 0;
+
+	if (!f)
+		die("/proc/self/maps");
+	while (fgets(line, sizeof(line), f))
+		n += strstr(line, "parkclock") && strstr(line, " r--s ");
+	fclose(f);
+	return n;
+}
+
+/* What does not read it leaves it fresh; what reads it does not. */
+TEST_F(library, fresh_until_read)
+{
+	struct parkclock *pc = must_open_owner(), *copy = parkclock_open_fd(parkclock_fd(pc));
+	const int before = mappings();
+	struct parkclock_accuracy accuracy;
+	struct parkclock_reading r;
+	uint64_t generation;
+
+	ASSERT_NE(NULL, copy);
+	look(pc);
+	EXPECT_EQ(0, parkclock_accuracy(pc, &accuracy));
+	EXPECT_EQ(0, parkclock_acknowledge(copy, &generation));
+	EXPECT_EQ(0, parkclock_hold(copy));
+	EXPECT_EQ(0, parkclock_epoch(pc));
+	EXPECT_EQ(0, parkclock_epoch(copy));
+	EXPECT_EQ(before, mappings());
+	EXPECT_LT(0, must_read(pc, CLOCK_MONOTONIC));
+	EXPECT_EQ(-1, parkclock_epoch(copy));
+	EXPECT_EQ(EBUSY, errno);
+	parkclock_close(copy);
+	parkclock_close(pc);
+
+	pc = must_open_owner();
+	EXPECT_EQ(1, parkclock_usable(parkclock_map(pc)));
+	EXPECT_EQ(-1, parkclock_epoch(pc));
+	EXPECT_EQ(EBUSY, errno);
+	parkclock_close(pc);
+
+	pc = must_open_owner();
+	EXPECT_EQ(0, parkclock_slow_now_bound(pc, CLOCK_TAI, &r));
+	EXPECT_EQ(-1, parkclock_epoch(pc));
+	EXPECT_EQ(EBUSY, errno);
+	parkclock_close(pc);
+	EXPECT_EQ(before, mappings());
+}
+
+/* An epoch begins near zero, and not at it. */
+TEST_F(library, epoch)
+{
+	int64_t before = now_ns(CLOCK_REALTIME), t0 = now_ns(CLOCK_MONOTONIC), ns;
+	struct parkclock *pc = must_open_owner();
+
+	EXPECT_EQ(0, parkclock_epoch(pc));
+	EXPECT_LE(before, look(pc).boot_ns + SLACK_NS);
+	EXPECT_GE(now_ns(CLOCK_REALTIME), look(pc).boot_ns - SLACK_NS);
+	ns = must_read(pc, CLOCK_MONOTONIC);
+	EXPECT_LE(1, ns);
+	EXPECT_GE(now_ns(CLOCK_MONOTONIC) - t0 + SLACK_NS, ns);
+	EXPECT_LE(1, must_read(pc, CLOCK_BOOTTIME));
+	EXPECT_TRUE(is_off_by(pc, CLOCK_REALTIME, 0));
+	parkclock_close(pc);
+}
+
+#define HOUR_NS (3600 * 1000000000LL)
+
+TEST_F(library, offsets)
+{
+	struct parkclock *pc = must_open_owner();
+
+	EXPECT_EQ(0, parkclock_set_offsets(pc, HOUR_NS, 2 * HOUR_NS));
+	EXPECT_TRUE(is_off_by(pc, CLOCK_MONOTONIC, HOUR_NS));
+	EXPECT_TRUE(is_off_by(pc, CLOCK_BOOTTIME, 2 * HOUR_NS));
+	EXPECT_TRUE(is_off_by(pc, CLOCK_REALTIME, 0));
+	EXPECT_TRUE(is_off_by(pc, CLOCK_TAI, 0));
+	EXPECT_EQ(-1, parkclock_set_offsets(pc, HOUR_NS - 1, 2 * HOUR_NS));
+	EXPECT_EQ(EBUSY, errno);
+	EXPECT_EQ(-1, parkclock_set_offsets(pc, HOUR_NS, PARKCLOCK_MOST_NS));
+	EXPECT_EQ(ERANGE, errno);
+	EXPECT_TRUE(is_off_by(pc, CLOCK_MONOTONIC, HOUR_NS));
+	EXPECT_EQ(0, parkclock_set_offsets(pc, 3 * HOUR_NS, 2 * HOUR_NS));
+	EXPECT_TRUE(is_off_by(pc, CLOCK_MONOTONIC, 3 * HOUR_NS));
+	parkclock_close(pc);
+}
+
+/* No function gives a time, and none changes what it was to fill in. */
+static bool has_no_time(struct parkclock *pc)
+{
+	int64_t ns = 42, earliest = 42, latest = 42;
+	struct parkclock_reading r = { .ns = 42 };
+
+	for (int i = 0; i < PARKCLOCK_CLOCKS; i++) {
+		const clockid_t id = clock_ids[i];
+
+		if (!parkclock_now(pc, id, &ns) || errno != ENODATA ||
+		    !parkclock_now_bound(pc, id, &r) || errno != ENODATA ||
+		    !parkclock_now_range(pc, id, &earliest, &latest) || errno != ENODATA ||
+		    !parkclock_slow_now_bound(pc, id, &r) || errno != ENODATA ||
+		    !parkclock_page_now_bound(pc, id, &r) || errno != ENODATA)
+			return false;
+	}
+	return ns == 42 && earliest == 42 && latest == 42 && r.ns == 42;
+}
+
+TEST_F(library, stop_and_start)
+{
+	struct parkclock *pc = must_open_owner(), *view, *late;
+	int64_t ns, after;
+	int fd;
+
+	fd = parkclock_view(pc);
+	ASSERT_LE(0, fd);
+	view = parkclock_open_fd(fd);
+	ASSERT_NE(NULL, view);
+	EXPECT_EQ(-1, parkclock_start(pc, PARKCLOCK_GAP_FREEZE));
+	EXPECT_EQ(EALREADY, errno);
+	EXPECT_EQ(0, parkclock_hold(pc));
+	EXPECT_EQ(0, parkclock_stop(pc));
+	EXPECT_TRUE(has_no_time(pc));
+	EXPECT_TRUE(has_no_time(view));
+	EXPECT_TRUE(is_off_by(self->pc, CLOCK_MONOTONIC, 0));
+	EXPECT_EQ(-1, parkclock_stop(pc));
+	EXPECT_EQ(EALREADY, errno);
+	EXPECT_EQ(PARKCLOCK_CLOCK_STOPPED, look(pc).flags & PARKCLOCK_CLOCK_STOPPED);
+	EXPECT_EQ(1, look(pc).holds);
+
+	/* A stopped one is found to be a clock, too. */
+	late = parkclock_open_fd(fd);
+	ASSERT_NE(NULL, late);
+	EXPECT_TRUE(has_no_time(late));
+
+	ns = now_ns(CLOCK_MONOTONIC);
+	sleep_ms(200);
+	EXPECT_EQ(-1, parkclock_start(pc, 7));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(0, parkclock_start(pc, PARKCLOCK_GAP_INCLUDE));
+	EXPECT_TRUE(is_off_by(pc, CLOCK_MONOTONIC, 0));
+	EXPECT_EQ(0, parkclock_stop(pc));
+	sleep_ms(200);
+	EXPECT_EQ(0, parkclock_start(pc, PARKCLOCK_GAP_FREEZE));
+	/* The last 200 ms are not in it, and nothing else is missing. */
+	after = must_read(late, CLOCK_MONOTONIC);
+	EXPECT_GE(now_ns(CLOCK_MONOTONIC) - 200000000 + SLACK_NS, after);
+	EXPECT_LE(ns, after + SLACK_NS);
+	parkclock_close(late);
+	parkclock_close(view);
+	parkclock_close(pc);
+	close(fd);
+}
+
+/* Saved and restored under both rules; a new clock each time, as on another host. */
+TEST_F(library, save_and_restore)
+{
+	struct parkclock *pc = must_open_owner(), *next;
+	struct parkclock_saved saved[3];
+
+	memset(saved, 0, sizeof(saved));
+	EXPECT_EQ(0, parkclock_epoch(pc));
+	errno = NOT_TOUCHED;
+	EXPECT_EQ(0, parkclock_save(pc, &saved[0]));
+	EXPECT_EQ(NOT_TOUCHED, errno);
+	EXPECT_TRUE(has_no_time(pc));
+	sleep_ms(200);
+	for (unsigned int gap = PARKCLOCK_GAP_INCLUDE; gap <= PARKCLOCK_GAP_FREEZE; gap++) {
+		const int64_t t0 = now_ns(CLOCK_MONOTONIC);
+		struct parkclock_saved *s = &saved[gap];
+		int64_t passed;
+
+		next = must_open_owner();
+		EXPECT_EQ(0, parkclock_restore(next, &saved[0], gap));
+		EXPECT_LE(saved[0].monotonic_ns, must_read(next, CLOCK_MONOTONIC));
+		EXPECT_EQ(-1, parkclock_restore(next, &saved[0], gap));
+		EXPECT_EQ(EBUSY, errno);
+		EXPECT_EQ(0, parkclock_save(next, s));
+		EXPECT_EQ(saved[0].boot_ns, s->boot_ns);
+		EXPECT_LT(saved[0].generation, s->generation);
+		passed = s->monotonic_ns - saved[0].monotonic_ns;
+		EXPECT_EQ(s->boottime_ns - saved[0].boottime_ns, passed);
+		EXPECT_TRUE(gap == PARKCLOCK_GAP_INCLUDE ?
+			    passed == s->realtime_ns - saved[0].realtime_ns :
+			    passed <= now_ns(CLOCK_MONOTONIC) - t0 + SLACK_NS);
+		parkclock_close(next);
+	}
+	parkclock_close(pc);
+}
+
+TEST_F(library, bad_restore)
+{
+	struct parkclock *pc = must_open_owner(), *next = must_open_owner();
+	struct parkclock_saved saved, bad;
+
+	ASSERT_EQ(0, parkclock_save(pc, &saved));
+	parkclock_close(pc);
+	bad = saved;
+	bad.monotonic_ns ^= 1;
+	EXPECT_EQ(-1, parkclock_restore(next, &bad, PARKCLOCK_GAP_FREEZE));
+	EXPECT_EQ(EBADMSG, errno);
+	bad = saved;
+	bad.version++;
+	EXPECT_EQ(-1, parkclock_restore(next, &bad, PARKCLOCK_GAP_FREEZE));
+	EXPECT_EQ(EOPNOTSUPP, errno);
+	EXPECT_EQ(-1, parkclock_restore(next, &saved, 0));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(0, parkclock_restore(next, &saved, PARKCLOCK_GAP_FREEZE));
+	parkclock_close(next);
+}
+
+/* What changes a clock, and must be refused: each errno, or 0 for one that was done. */
+static int change(struct parkclock *pc, int which)
+{
+	struct parkclock_saved saved = { 0 };
+	int ret = -1;
+
+	errno = 0;
+	switch (which) {
+	case 0:
+		ret = parkclock_epoch(pc);
+		break;
+	case 1:
+		ret = parkclock_set_offsets(pc, 0, 0);
+		break;
+	case 2:
+		ret = parkclock_stop(pc);
+		break;
+	case 3:
+		ret = parkclock_start(pc, PARKCLOCK_GAP_INCLUDE);
+		break;
+	case 4:
+		ret = parkclock_save(pc, &saved);
+		break;
+	case 5:
+		ret = parkclock_restore(pc, &saved, PARKCLOCK_GAP_INCLUDE);
+		break;
+	}
+	return ret ? errno : 0;
+}
+
+#define CHANGES 6
+
+TEST_F(library, readers_change_nothing)
+{
+	for (int i = 0; i < CHANGES; i++)
+		EXPECT_EQ(EPERM, change(self->pc, i));
+	EXPECT_TRUE(is_off_by(self->pc, CLOCK_MONOTONIC, 0));
+}
+
+/* A view reads what its clock reads, also when that has no owner, and that is all. */
+TEST_F(library, view)
+{
+	struct parkclock *pc = must_open_owner(), *view;
+	struct parkclock_accuracy accuracy;
+	struct parkclock_query q;
+	int fd;
+
+	EXPECT_EQ(0, parkclock_set_offsets(pc, HOUR_NS, 0));
+	fd = parkclock_view(pc);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(FD_CLOEXEC, fcntl(fd, F_GETFD));
+	view = parkclock_open_fd(fd);
+	ASSERT_NE(NULL, view);
+	close(fd);
+	EXPECT_EQ(1, parkclock_usable(parkclock_map(view)));
+	for (int i = 0; i < 100; i++) {
+		const int64_t before = must_read(pc, CLOCK_MONOTONIC);
+		const int64_t ns = must_read(view, CLOCK_MONOTONIC);
+
+		EXPECT_LE(before, ns);
+		EXPECT_LE(ns, must_read(pc, CLOCK_MONOTONIC));
+	}
+	EXPECT_EQ(-1, parkclock_query(view, &q));
+	EXPECT_EQ(ENOTTY, errno);
+	EXPECT_EQ(-1, parkclock_accuracy(view, &accuracy));
+	EXPECT_EQ(ENOTTY, errno);
+	EXPECT_EQ(-1, parkclock_hold(view));
+	EXPECT_EQ(ENOTTY, errno);
+	EXPECT_EQ(-1, parkclock_release(view));
+	EXPECT_EQ(ENOTTY, errno);
+	EXPECT_EQ(-1, parkclock_register(view, 0, 0));
+	EXPECT_EQ(ENOTTY, errno);
+	EXPECT_EQ(-1, parkclock_unregister(view, 0, 0));
+	EXPECT_EQ(ENOTTY, errno);
+	EXPECT_EQ(-1, parkclock_view(view));
+	EXPECT_EQ(ENOTTY, errno);
+	for (int i = 0; i < CHANGES; i++)
+		EXPECT_EQ(ENOTTY, change(view, i));
+	parkclock_close(pc);
+	EXPECT_TRUE(is_off_by(view, CLOCK_MONOTONIC, HOUR_NS));
+	parkclock_close(view);
+}
+
+static bool polls_in(struct parkclock *pc)
+{
+	struct pollfd p = { .fd = parkclock_fd(pc), .events = POLLIN };
+
+	if (poll(&p, 1, 0) < 0)
+		die("poll");
+	return p.revents == POLLIN;
+}
+
+/* What is acknowledged is that of a reading, and of this open file alone. */
+TEST_F(library, acknowledge)
+{
+	struct parkclock *pc = must_open_owner(), *view;
+	struct parkclock_reading r;
+	uint64_t generation = 0;
+	int fd = parkclock_view(pc);
+
+	ASSERT_LE(0, fd);
+	view = parkclock_open_fd(fd);
+	ASSERT_NE(NULL, view);
+	EXPECT_FALSE(polls_in(pc));
+	EXPECT_EQ(0, parkclock_set_offsets(pc, 1, 1));
+	EXPECT_TRUE(polls_in(pc));
+	EXPECT_TRUE(polls_in(view));
+	errno = NOT_TOUCHED;
+	EXPECT_EQ(0, parkclock_acknowledge(view, &generation));
+	EXPECT_EQ(NOT_TOUCHED, errno);
+	EXPECT_FALSE(polls_in(view));
+	EXPECT_TRUE(polls_in(pc));
+	EXPECT_EQ(0, parkclock_now_bound(view, CLOCK_MONOTONIC, &r));
+	EXPECT_EQ(r.generation, generation);
+
+	/* To find out what it is acknowledges nothing. */
+	parkclock_close(view);
+	view = parkclock_open_fd(parkclock_fd(pc));
+	ASSERT_NE(NULL, view);
+	EXPECT_TRUE(polls_in(pc));
+	EXPECT_EQ(generation, look(pc).generation);
+	EXPECT_FALSE(polls_in(pc));
+	parkclock_close(view);
+	parkclock_close(pc);
+	close(fd);
+}
+
+/* The handle has its own descriptor, with the rights of the other. */
+TEST(open_fd)
+{
+	int fd = open(PARKCLOCK_DEVICE, O_RDONLY), null = open("/dev/null", O_RDWR);
+	struct parkclock *pc = parkclock_open_fd(fd);
+
+	ASSERT_NE(NULL, pc);
+	EXPECT_NE(fd, parkclock_fd(pc));
+	EXPECT_EQ(FD_CLOEXEC, fcntl(parkclock_fd(pc), F_GETFD));
+	EXPECT_EQ(0, fcntl(fd, F_GETFD));
+	EXPECT_EQ(EPERM, change(pc, 2));
+	close(fd);
+	EXPECT_TRUE(is_off_by(pc, CLOCK_MONOTONIC, 0));
+	EXPECT_EQ(0, parkclock_hold(pc));
+	parkclock_close(pc);
+
+	EXPECT_EQ(NULL, parkclock_open_fd(fd));
+	EXPECT_EQ(EBADF, errno);
+	EXPECT_EQ(NULL, parkclock_open_fd(-1));
+	EXPECT_EQ(EBADF, errno);
+	EXPECT_EQ(NULL, parkclock_open_fd(null));
+	EXPECT_EQ(ENOTTY, errno);
+	fd = open(PARKCLOCK_DEVICE, O_WRONLY);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(NULL, parkclock_open_fd(fd));
+	EXPECT_EQ(EBADF, errno);
+	close(fd);
+	fd = open("/dev/zero", O_RDONLY);
+	EXPECT_EQ(NULL, parkclock_open_fd(fd));
+	EXPECT_EQ(ENOTTY, errno);
+	close(fd);
+	close(null);
+}
+
+static void give(int fd)
+{
+	char number[16];
+
+	snprintf(number, sizeof(number), "%d", fd);
+	setenv("PARKCLOCK_FD", number, 1);
+}
+
+/* By how many hours the clock is off that a program gets which asks for none by name */
+static int64_t given_hours(void)
+{
+	struct parkclock *pc = parkclock_open(NULL);
+	int64_t ns;
+
+	if (!pc)
+		die("parkclock_open");
+	ns = must_read(pc, CLOCK_MONOTONIC) - now_ns(CLOCK_MONOTONIC);
+	parkclock_close(pc);
+	return (ns + HOUR_NS / 2) / HOUR_NS;
+}
+
+TEST_F(library, given_clock)
+{
+	static const char * const bad[] = { "", "x", "-1", "1x", " 3", "99999999999999999999" };
+	struct parkclock *pc = must_open_owner(), *owner;
+	int view, null = open("/dev/null", O_RDONLY);
+
+	EXPECT_EQ(0, parkclock_set_offsets(pc, HOUR_NS, 0));
+	EXPECT_EQ(0, given_hours());
+
+	/* An owner's is the owner's, and it is not read before it is read. */
+	give(parkclock_fd(pc));
+	owner = parkclock_open_owner(NULL);
+	ASSERT_NE(NULL, owner);
+	EXPECT_EQ(look(pc).clock, look(owner).clock);
+	EXPECT_EQ(0, parkclock_set_offsets(owner, 0, 0));
+	EXPECT_EQ(0, parkclock_set_offsets(owner, 2 * HOUR_NS, 0));
+	EXPECT_EQ(2, given_hours());
+	EXPECT_EQ(-1, parkclock_set_offsets(pc, 0, 0));
+	parkclock_close(owner);
+
+	view = parkclock_view(pc);
+	ASSERT_LE(0, view);
+	give(view);
+	EXPECT_EQ(2, given_hours());
+	EXPECT_EQ(NULL, parkclock_open_owner(NULL));
+	EXPECT_EQ(EACCES, errno);
+	owner = parkclock_open_owner(PARKCLOCK_DEVICE);
+	ASSERT_NE(NULL, owner);
+	EXPECT_TRUE(is_off_by(owner, CLOCK_MONOTONIC, 0));
+	parkclock_close(owner);
+	close(view);
+
+	/* Left over from somebody else, or wrong: then none was given. */
+	EXPECT_EQ(0, given_hours());
+	give(null);
+	EXPECT_EQ(0, given_hours());
+	owner = parkclock_open_owner(NULL);
+	EXPECT_NE(NULL, owner);
+	parkclock_close(owner);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		setenv("PARKCLOCK_FD", bad[i], 1);
+		EXPECT_EQ(0, given_hours());
+	}
+	close(null);
+	parkclock_close(pc);
+}
+
 struct worker {
 	pthread_t thread;
 	struct parkclock *pc;
@@ -780,6 +1274,42 @@ TEST_F(library, threads_share_a_handle)
 		EXPECT_EQ(0, workers[i].mistakes);
 	}
 	EXPECT_EQ(0, query(parkclock_fd(self->pc)).holds);
+}
+
+struct first_read {
+	struct parkclock *pc;
+	pthread_barrier_t barrier;
+	atomic_int mistakes;
+};
+
+static void *read_first(void *arg)
+{
+	struct first_read *first = arg;
+	int64_t ns;
+
+	pthread_barrier_wait(&first->barrier);
+	first->mistakes += parkclock_now(first->pc, CLOCK_MONOTONIC, &ns) != 0;
+	return NULL;
+}
+
+/* Threads that all are the first to read: one mapping is made, and none is left. */
+TEST_F(library, threads_share_a_fresh_handle)
+{
+	pthread_t threads[4];
+	struct first_read first = { 0 };
+	const int before = mappings();
+
+	ASSERT_EQ(0, pthread_barrier_init(&first.barrier, NULL, 4));
+	for (int i = 0; i < 300; i++) {
+		first.pc = must_open_owner();
+		for (int t = 0; t < 4; t++)
+			ASSERT_EQ(0, pthread_create(&threads[t], NULL, read_first, &first));
+		for (int t = 0; t < 4; t++)
+			ASSERT_EQ(0, pthread_join(threads[t], NULL));
+		parkclock_close(first.pc);
+	}
+	EXPECT_EQ(0, first.mistakes);
+	EXPECT_EQ(before, mappings());
 }
 
 TEST_HARNESS_MAIN

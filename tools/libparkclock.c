@@ -2,13 +2,19 @@
 /*
  * libparkclock: the time from /dev/parkclock
  *
- * A handle does not change between open and close, which is all there is to
- * its thread safety. The page comes first; a time that it does not have is
- * asked of the kernel.
+ * A handle does not change between open and close, but for its mapping, which is
+ * made once at most: that is all there is to its thread safety. The page comes first;
+ * a time that it does not have is asked of the kernel.
+ *
+ * Through a descriptor that is open for writing a clock can be restored, as long as
+ * nobody can have read it. So that alone decides when to map it, and how to find out
+ * what it is: a handle that can write is mapped when it is first read.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -19,7 +25,7 @@
 struct parkclock {
 	int fd;
 	int tsc;		/* the page may be read: RDTSC does not fault */
-	void *map;
+	void *map;		/* NULL until it is made */
 };
 
 /* If it cannot be known, no: READ is slower, but nobody is killed by it. */
@@ -30,43 +36,133 @@ static int tsc_readable(void)
 	return !prctl(PR_GET_TSC, &mode) && mode == PR_TSC_ENABLE;
 }
 
-/* QUERY comes first: something else may not bear being mapped and read. */
-static int attach(struct parkclock *pc, const char *path, int access)
+/* -1 with errno if it is not open. */
+static int can_write(int fd)
 {
-	struct parkclock_query query;
+	const int flags = fcntl(fd, F_GETFL);
 
-	pc->fd = open(path, access | O_CLOEXEC);
-	if (pc->fd < 0)
-		return -1;
-	if (parkclock_query(pc, &query))
-		goto err_close;
-	pc->map = mmap(NULL, PARKCLOCK_MAP_SIZE, PROT_READ, MAP_SHARED | MAP_POPULATE, pc->fd, 0);
-	if (pc->map == MAP_FAILED)
-		goto err_close;
-	if (!parkclock_usable(pc->map)) {
-		munmap(pc->map, PARKCLOCK_MAP_SIZE);
-		errno = EPROTO;
-		goto err_close;
+	return flags < 0 ? -1 : (flags & O_ACCMODE) != O_RDONLY;
+}
+
+/*
+ * Is it a clock? Something else may not bear being mapped and read. ACCURACY leaves
+ * everything as it is, but is not for views, and a sandbox may forbid all but READ.
+ */
+static int is_clock(int fd)
+{
+	struct parkclock_read read = { .clock_id = CLOCK_MONOTONIC };
+	struct parkclock_accuracy accuracy;
+	const int writes = can_write(fd);
+
+	if (writes)
+		return writes > 0 && !ioctl(fd, PARKCLOCK_IOC_ACCURACY, &accuracy);
+	return !ioctl(fd, PARKCLOCK_IOC_READ, &read) || errno == ENODATA;
+}
+
+/* Leaves errno alone. Returns an error number, or 0 and the mapping. */
+static int make_map(int fd, void **map)
+{
+	const int before = errno;
+	int err = 0;
+
+	*map = mmap(NULL, PARKCLOCK_MAP_SIZE, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
+	if (*map == MAP_FAILED) {
+		err = errno;
+	} else if (!parkclock_usable(*map)) {
+		munmap(*map, PARKCLOCK_MAP_SIZE);
+		err = EPROTO;
 	}
-	pc->tsc = tsc_readable();
-	return 0;
+	errno = before;
+	return err;
+}
 
-err_close:
-	close(pc->fd);
-	return -1;
+/* Threads may do this at the same time: one of them wins. Likewise. */
+static int get_map(struct parkclock *pc, void **map)
+{
+	void *winner = NULL;
+	int err;
+
+	*map = __atomic_load_n(&pc->map, __ATOMIC_ACQUIRE);
+	if (*map)
+		return 0;
+	err = make_map(pc->fd, map);
+	if (err || __atomic_compare_exchange_n(&pc->map, &winner, *map, 0, __ATOMIC_ACQ_REL,
+					       __ATOMIC_ACQUIRE))
+		return err;
+	munmap(*map, PARKCLOCK_MAP_SIZE);
+	*map = winner;
+	return 0;
+}
+
+/* A handle that the descriptor belongs to, which is a clock's; else it is closed. */
+static struct parkclock *attach(int fd)
+{
+	struct parkclock *pc = malloc(sizeof(*pc));
+	int err = ENOMEM;
+
+	if (pc) {
+		*pc = (struct parkclock){ .fd = fd, .tsc = tsc_readable() };
+		err = can_write(fd) ? 0 : make_map(fd, &pc->map);
+		if (!err)
+			return pc;
+	}
+	close(fd);
+	free(pc);
+	errno = err;
+	return NULL;
+}
+
+static struct parkclock *open_path(const char *path, int access)
+{
+	const int fd = open(path, access | O_CLOEXEC);
+	struct parkclock_accuracy accuracy;
+	int err;
+
+	if (fd < 0)
+		return NULL;
+	/* It need not be woken by READ. */
+	if (!ioctl(fd, PARKCLOCK_IOC_ACCURACY, &accuracy))
+		return attach(fd);
+	err = errno;
+	close(fd);
+	errno = err;
+	return NULL;
+}
+
+static struct parkclock *attach_copy(int fd)
+{
+	const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+	return copy < 0 ? NULL : attach(copy);
+}
+
+struct parkclock *parkclock_open_fd(int fd)
+{
+	return is_clock(fd) ? attach_copy(fd) : NULL;
+}
+
+/* What somebody who started this program has left open for it, or -1. */
+static int given_fd(void)
+{
+	const char *text = secure_getenv(PARKCLOCK_FD_VARIABLE);
+	long fd;
+
+	if (!text || !*text || text[strspn(text, "0123456789")])
+		return -1;
+	fd = strtol(text, NULL, 10);
+	return fd <= INT_MAX && is_clock(fd) ? fd : -1;
 }
 
 static struct parkclock *open_handle(const char *path, int access)
 {
-	struct parkclock *pc = malloc(sizeof(*pc));
+	const int fd = path ? -1 : given_fd();
 
-	if (!pc)
-		return NULL;
-	if (attach(pc, path ? path : PARKCLOCK_DEVICE, access)) {
-		free(pc);
-		return NULL;
-	}
-	return pc;
+	if (fd < 0)
+		return open_path(path ? path : PARKCLOCK_DEVICE, access);
+	if (access == O_RDONLY || can_write(fd) > 0)
+		return attach_copy(fd);
+	errno = EACCES;
+	return NULL;
 }
 
 struct parkclock *parkclock_open(const char *path)
@@ -85,7 +181,8 @@ void parkclock_close(struct parkclock *pc)
 
 	if (!pc)
 		return;
-	munmap(pc->map, PARKCLOCK_MAP_SIZE);
+	if (pc->map)
+		munmap(pc->map, PARKCLOCK_MAP_SIZE);
 	close(pc->fd);
 	free(pc);
 	errno = err;
@@ -96,22 +193,40 @@ int parkclock_fd(const struct parkclock *pc)
 	return pc->fd;
 }
 
+/* The mapping, or NULL. Leaves errno alone, too, and returns an error number. */
+static int get_page(struct parkclock *pc, void **map)
+{
+	*map = NULL;
+	return pc->tsc ? get_map(pc, map) : EPERM;
+}
+
+/* To its users the handle is the same after this as before. */
 const void *parkclock_map(const struct parkclock *pc)
 {
-	return pc->tsc ? pc->map : NULL;
+	void *map;
+	const int err = get_page((struct parkclock *)pc, &map);
+
+	if (!err)
+		return map;
+	errno = err;
+	return NULL;
 }
 
 int parkclock_page_now_bound(struct parkclock *pc, clockid_t clock_id,
 			     struct parkclock_reading *reading)
 {
-	if (parkclock_index(clock_id) < 0)
-		errno = EINVAL;
-	else if (!pc->tsc)
-		errno = EPERM;
-	else if (parkclock_page_read_bound(pc->map, clock_id, reading) < 0)
-		errno = EAGAIN;
-	else
-		return 0;
+	__s64 ns;
+	void *map;
+	int err;
+
+	err = parkclock_index(clock_id) < 0 ? EINVAL : get_page(pc, &map);
+	if (!err) {
+		ns = parkclock_page_read_bound(map, clock_id, reading);
+		if (ns >= 0)
+			return 0;
+		err = ns == PARKCLOCK_IS_STOPPED ? ENODATA : EAGAIN;
+	}
+	errno = err;
 	return -1;
 }
 
@@ -129,7 +244,9 @@ int parkclock_slow_now_bound(struct parkclock *pc, clockid_t clock_id,
 int parkclock_now_bound(struct parkclock *pc, clockid_t clock_id,
 			struct parkclock_reading *reading)
 {
-	if (pc->tsc && parkclock_page_read_bound(pc->map, clock_id, reading) >= 0)
+	void *map;
+
+	if (!get_page(pc, &map) && parkclock_page_read_bound(map, clock_id, reading) >= 0)
 		return 0;
 	return parkclock_slow_now_bound(pc, clock_id, reading);
 }
@@ -137,9 +254,10 @@ int parkclock_now_bound(struct parkclock *pc, clockid_t clock_id,
 int parkclock_now(struct parkclock *pc, clockid_t clock_id, int64_t *ns)
 {
 	struct parkclock_reading reading;
+	void *map;
 
-	if (pc->tsc) {
-		const __s64 now = parkclock_page_read(pc->map, clock_id);
+	if (!get_page(pc, &map)) {
+		const __s64 now = parkclock_page_read(map, clock_id);
 
 		if (now >= 0) {
 			*ns = now;
@@ -198,6 +316,63 @@ int parkclock_accuracy(struct parkclock *pc, struct parkclock_accuracy *accuracy
 	return ioctl(pc->fd, PARKCLOCK_IOC_ACCURACY, accuracy);
 }
 
+int parkclock_acknowledge(struct parkclock *pc, uint64_t *generation)
+{
+	uint64_t now;
+
+	if (read(pc->fd, &now, sizeof(now)) < 0)
+		return -1;
+	*generation = now;
+	return 0;
+}
+
+int parkclock_view(struct parkclock *pc)
+{
+	return ioctl(pc->fd, PARKCLOCK_IOC_VIEW, 0);
+}
+
+int parkclock_epoch(struct parkclock *pc)
+{
+	return ioctl(pc->fd, PARKCLOCK_IOC_EPOCH, 0);
+}
+
+int parkclock_set_offsets(struct parkclock *pc, int64_t monotonic_ns, int64_t boottime_ns)
+{
+	const struct parkclock_offsets arg = {
+		.monotonic_ns = monotonic_ns, .boottime_ns = boottime_ns
+	};
+
+	return ioctl(pc->fd, PARKCLOCK_IOC_OFFSETS, &arg);
+}
+
+int parkclock_stop(struct parkclock *pc)
+{
+	return ioctl(pc->fd, PARKCLOCK_IOC_STOP, 0);
+}
+
+int parkclock_start(struct parkclock *pc, unsigned int gap)
+{
+	return ioctl(pc->fd, PARKCLOCK_IOC_START, (unsigned long)gap);
+}
+
+int parkclock_save(struct parkclock *pc, struct parkclock_saved *saved)
+{
+	struct parkclock_saved arg;
+
+	if (ioctl(pc->fd, PARKCLOCK_IOC_SAVE, &arg))
+		return -1;
+	*saved = arg;
+	return 0;
+}
+
+int parkclock_restore(struct parkclock *pc, const struct parkclock_saved *saved,
+		      unsigned int gap)
+{
+	const struct parkclock_restore arg = { .saved = *saved, .gap = gap };
+
+	return ioctl(pc->fd, PARKCLOCK_IOC_RESTORE, &arg);
+}
+
 const char *parkclock_reason(uint64_t reason)
 {
 	static const char *const words[] = {
@@ -229,8 +404,11 @@ const char *parkclock_explain_open(int err)
 		return SAY("The device file has no driver: it is left over, or made by hand.",
 			   "Load the module with \"modprobe parkclock\", as root, and try again.");
 	case EACCES:
-		return SAY("The permissions of the device do not let this user do so.",
-			   "Ask for it (chmod, or a udev rule), or try as root.");
+		return SAY("The device's permissions forbid it, or PARKCLOCK_FD is read-only.",
+			   "Ask for it (chmod, or a udev rule), try as root, or unset that.");
+	case EBADF:
+		return SAY("This number is not that of a descriptor, or it is not for reading.",
+			   "Have it opened, and left open (no close-on-exec), for reading.");
 	case EPERM:
 		return SAY("A policy (seccomp, a device cgroup) forbids the device here.",
 			   "Allow it in the configuration of the sandbox.");
@@ -276,6 +454,12 @@ const char *parkclock_explain(int err)
 	case EOVERFLOW:
 		return SAY("As many references are held as one open file can hold.",
 			   "Release some, or open another handle.");
+	case ENODATA:
+		return SAY("The clock is stopped: nobody has a time from it.",
+			   "Have its owner start it, or restore it where it was saved.");
+	case ENOTTY:
+		return SAY("This is a view of a clock, with which one can read it and no more.",
+			   "Leave that to its owner, or open the device.");
 	default:
 		return UNEXPECTED;
 	}
@@ -308,6 +492,50 @@ const char *parkclock_explain_register(int err)
 	case EOPNOTSUPP:
 		return SAY("This kernel was built without tracepoints: it tells of no switches.",
 			   "Hold a reference instead, or use a kernel that has them.");
+	case ENOTTY:
+		return SAY("This is a view of a clock, with which nothing can be registered.",
+			   "Have the clock's owner do it, or open the device.");
+	default:
+		return UNEXPECTED;
+	}
+}
+
+const char *parkclock_explain_change(int err)
+{
+	switch (err) {
+	case EPERM:
+		return SAY("The clock was opened for reading only, or a policy forbids it.",
+			   "Use an owner's handle, or allow it in the sandbox's configuration.");
+	case ENOTTY:
+		return SAY("This is a view of a clock, which can change nothing.",
+			   "Have the clock's owner do it.");
+	case EBUSY:
+		return SAY("The clock was mapped, read or viewed already: it would go back.",
+			   "Do it first thing after the clock was opened.");
+	case EALREADY:
+		return SAY("The clock is stopped, or started, as it was to be.",
+			   "Go on.");
+	case EINVAL:
+		return SAY("There is no such rule for the gap.",
+			   "Take PARKCLOCK_GAP_INCLUDE or PARKCLOCK_GAP_FREEZE.");
+	case ERANGE:
+		return SAY("MONOTONIC or BOOTTIME would not be between 1 ns and 146 years.",
+			   "Take other offsets or, to restore it, GAP_FREEZE or another saved clock.");
+	case EBADMSG:
+		return SAY("This is not a saved clock, or it is damaged.",
+			   "Take another copy, or save the clock again.");
+	case EOPNOTSUPP:
+		return SAY("It was saved by a module that keeps it in another way.",
+			   "Restore it where such a module is, or save it by this one.");
+	case EMFILE:
+		return SAY("This process has no descriptor left for the view.",
+			   "Close some, or raise its limit (\"ulimit -n\").");
+	case ENFILE:
+		return SAY("The system has no file left for the view.",
+			   "Close some, or raise /proc/sys/fs/file-max.");
+	case ENOMEM:
+		return SAY("There is not enough memory for the view.",
+			   "Free some, or raise the memory limit of the cgroup.");
 	default:
 		return UNEXPECTED;
 	}

@@ -10,6 +10,9 @@
  * return -1 and set errno; then what they should have filled in is unchanged.
  * Any number of threads may use one handle at the same time, but none during
  * or after parkclock_close().
+ *
+ * A handle of a view, which parkclock_view() makes, can read the time and what
+ * parkclock_acknowledge() tells. All that asks or changes more is ENOTTY there.
  */
 #ifndef LIBPARKCLOCK_H
 #define LIBPARKCLOCK_H
@@ -26,9 +29,17 @@ extern "C" {
 
 struct parkclock;
 
+/* The environment variable by which a program is given a clock: see parkclock_open(). */
+#define PARKCLOCK_FD_VARIABLE "PARKCLOCK_FD"
+
 /**
  * parkclock_open() - open a clock
- * @path: the device; NULL for PARKCLOCK_DEVICE
+ * @path: the device; NULL for the clock that the program was given, else for
+ *	  PARKCLOCK_DEVICE
+ *
+ * A program is given a clock, or a view of one, by the environment variable
+ * PARKCLOCK_FD: the number of a descriptor of it. If that is something else, or not
+ * open, or the program is set-user-id or the like, it was given none.
  *
  * The handle is a descriptor (close-on-exec) and a mapping. A child of fork()
  * shares both, and the references held; they go when the last of them is
@@ -49,11 +60,31 @@ struct parkclock *parkclock_open(const char *path);
  * @path: as above
  *
  * As parkclock_open(); and the tasks of other processes may be registered
- * through the handle.
+ * through the handle, and the clock changed.
  *
- * Return: as above.
+ * A descriptor that is open for writing is not mapped before the clock is read, or
+ * parkclock_map() asks for it: until then the clock is fresh, and can be restored. If
+ * that fails it is no error of parkclock_now() and others that can do without it.
+ *
+ * Return: as above, and
+ *	EACCES  the clock that the program was given is not for writing, or a view
  */
 struct parkclock *parkclock_open_owner(const char *path);
+
+/**
+ * parkclock_open_fd() - a handle of a clock that is open already
+ * @fd: a descriptor of it, or of a view; it stays the caller's
+ *
+ * The handle has a duplicate of it, of the same open file, and so the same rights. If
+ * it is open for writing it is mapped as by parkclock_open_owner(). If not, READ is
+ * used to find out what it is, which wakes the clock, once; and no other ioctl.
+ *
+ * Return: the handle, or NULL with errno. As of dup(2) and mmap(2), and
+ *	EBADF   @fd is not open, or not for reading
+ *	ENOTTY  @fd is something else than a clock or a view of one
+ *	EPROTO  as above
+ */
+struct parkclock *parkclock_open_fd(int fd);
 
 /**
  * parkclock_close() - close a clock
@@ -76,8 +107,9 @@ int parkclock_fd(const struct parkclock *pc);
  * parkclock_map() - the mapping, for the readers of <linux/parkclock.h>
  * @pc: the handle, to which the mapping belongs
  *
- * Return: the mapping, or NULL where the TSC may not be read: there those
- * readers would be killed.
+ * Return: the mapping, or NULL with errno. As of mmap(2), and
+ *	EPERM   the TSC may not be read: those readers would be killed
+ *	EPROTO  as of parkclock_open()
  */
 const void *parkclock_map(const struct parkclock *pc);
 
@@ -88,7 +120,8 @@ const void *parkclock_map(const struct parkclock *pc);
  * @ns:       the time
  *
  * Return: 0, or -1 with errno:
- *	EINVAL  @clock_id is none of the four clocks
+ *	EINVAL   @clock_id is none of the four clocks
+ *	ENODATA  the clock is stopped
  */
 int parkclock_now(struct parkclock *pc, clockid_t clock_id, int64_t *ns);
 
@@ -124,12 +157,14 @@ int parkclock_now_range(struct parkclock *pc, clockid_t clock_id, int64_t *earli
  * @clock_id: the clock
  * @reading:  as above
  *
- * Never makes a system call, and so never wakes the clock.
+ * Never makes a system call, but for the mapping if it has to be made, and so never
+ * wakes the clock.
  *
- * Return: 0, or -1 with errno:
- *	EAGAIN  the page has no time now
- *	EINVAL  @clock_id is none of the four clocks
- *	EPERM   the TSC may not be read (PR_SET_TSC)
+ * Return: 0, or -1 with errno. As of parkclock_map(), and
+ *	EAGAIN   the page has no time now
+ *	EINVAL   @clock_id is none of the four clocks
+ *	ENODATA  the clock is stopped
+ *	EPERM    the TSC may not be read (PR_SET_TSC)
  */
 int parkclock_page_now_bound(struct parkclock *pc, clockid_t clock_id,
 			     struct parkclock_reading *reading);
@@ -217,7 +252,7 @@ int parkclock_unregister(struct parkclock *pc, pid_t tid, unsigned int flags);
  * @pc:    the handle
  * @query: what <linux/parkclock.h> says
  *
- * Does not wake the clock.
+ * Does not wake the clock. Acknowledges the generation, as parkclock_acknowledge().
  *
  * Return: 0, or -1 with errno as of ioctl(2).
  */
@@ -235,6 +270,115 @@ int parkclock_query(struct parkclock *pc, struct parkclock_query *query);
 int parkclock_accuracy(struct parkclock *pc, struct parkclock_accuracy *accuracy);
 
 /**
+ * parkclock_acknowledge() - the generation, which is known from now on
+ * @pc:         the handle
+ * @generation: of a reading now
+ *
+ * While it is another than the last one that was acknowledged through this open file,
+ * poll(2) says POLLIN of parkclock_fd(). Does not wake the clock.
+ *
+ * Return: 0, or -1 with errno as of read(2).
+ */
+int parkclock_acknowledge(struct parkclock *pc, uint64_t *generation);
+
+/**
+ * parkclock_view() - another descriptor of the clock, for the inside of a sandbox
+ * @pc: the handle
+ *
+ * With it the clock can be read, and polled, and nothing else: it can be given to
+ * somebody who is not trusted, who uses it by parkclock_open_fd() or PARKCLOCK_FD. It
+ * is close-on-exec, and the caller's to close; it outlives the handle. The clock is
+ * not fresh any more.
+ *
+ * Return: the descriptor, or -1 with errno as of open(2), or
+ *	ENOTTY  the handle is one of a view
+ */
+int parkclock_view(struct parkclock *pc);
+
+/**
+ * parkclock_epoch() - begin a life: MONOTONIC and BOOTTIME go on from 1 ns
+ * @pc: the handle
+ *
+ * This, and what follows, is for handles that are open for writing. A clock is fresh
+ * while it was not mapped, read or viewed by anybody.
+ *
+ * Return: 0, or -1 with errno:
+ *	EBUSY   the clock is not fresh
+ *	ENOTTY  the handle is one of a view
+ *	EPERM   the handle is not open for writing
+ */
+int parkclock_epoch(struct parkclock *pc);
+
+/**
+ * parkclock_set_offsets() - set how far the clock is from the host's clocks
+ * @pc:           the handle
+ * @monotonic_ns: its MONOTONIC minus the host's, in ns
+ * @boottime_ns:  its BOOTTIME minus the host's
+ *
+ * The host's are those outside of any time namespace.
+ *
+ * Return: 0, or -1 with errno. As of parkclock_epoch(), and
+ *	EBUSY   one of them would be set back, and the clock is not fresh
+ *	ERANGE  one of them would not be between 1 ns and PARKCLOCK_MOST_NS
+ */
+int parkclock_set_offsets(struct parkclock *pc, int64_t monotonic_ns, int64_t boottime_ns);
+
+/**
+ * parkclock_stop() - from now on nobody has a time from the clock
+ * @pc: the handle
+ *
+ * Reading it fails with ENODATA. References and registrations stay.
+ *
+ * Return: 0, or -1 with errno:
+ *	EALREADY  it is stopped
+ *	ENOTTY    the handle is one of a view
+ *	EPERM     the handle is not open for writing
+ */
+int parkclock_stop(struct parkclock *pc);
+
+/**
+ * parkclock_start() - let it have the time again
+ * @pc:  the handle
+ * @gap: PARKCLOCK_GAP_INCLUDE: as if it had never been stopped;
+ *	 PARKCLOCK_GAP_FREEZE: MONOTONIC and BOOTTIME go on from where they were
+ *
+ * Return: 0, or -1 with errno. As of parkclock_stop(), and
+ *	EALREADY  it is not stopped
+ *	EINVAL    another @gap
+ */
+int parkclock_start(struct parkclock *pc, unsigned int gap);
+
+/**
+ * parkclock_save() - stop the clock, unless it is stopped, and say where
+ * @pc:    the handle
+ * @saved: to be kept as it is, and to be restored here or elsewhere
+ *
+ * Return: 0, or -1 with errno:
+ *	ENOTTY  the handle is one of a view
+ *	EPERM   the handle is not open for writing
+ */
+int parkclock_save(struct parkclock *pc, struct parkclock_saved *saved);
+
+/**
+ * parkclock_restore() - continue a clock that was saved
+ * @pc:    the handle of another, which is fresh
+ * @saved: the saved one
+ * @gap:   PARKCLOCK_GAP_INCLUDE: MONOTONIC and BOOTTIME go on from where they were, plus
+ *	   the REALTIME that has passed since then, if any; PARKCLOCK_GAP_FREEZE: from
+ *	   where they were
+ *
+ * If it is stopped it stays so.
+ *
+ * Return: 0, or -1 with errno. As of parkclock_epoch(), and
+ *	EBADMSG     @saved is damaged, or no saved clock
+ *	EINVAL      another @gap
+ *	EOPNOTSUPP  @saved is of another version
+ *	ERANGE      a time in @saved is out of range, or would be after the gap
+ */
+int parkclock_restore(struct parkclock *pc, const struct parkclock_saved *saved,
+		      unsigned int gap);
+
+/**
  * parkclock_reason() - a word for PARKCLOCK_REASON_*
  * @reason: of struct parkclock_query
  *
@@ -244,8 +388,8 @@ int parkclock_accuracy(struct parkclock *pc, struct parkclock_accuracy *accuracy
 const char *parkclock_reason(uint64_t reason);
 
 /**
- * parkclock_explain_open() - why parkclock_open() or parkclock_open_owner()
- *			      failed, and what to do
+ * parkclock_explain_open() - why parkclock_open(), parkclock_open_owner() or
+ *			      parkclock_open_fd() failed, and what to do
  * @err: the errno that it left
  *
  * Return: a sentence or two, in English, without a newline. Never NULL; it
@@ -261,6 +405,18 @@ const char *parkclock_explain_open(int err);
  * Return: as above.
  */
 const char *parkclock_explain_register(int err);
+
+/**
+ * parkclock_explain_change() - why parkclock_view() or one of those that change a
+ *				clock failed, and what to do
+ * @err: the errno that it left
+ *
+ * Those are parkclock_epoch(), parkclock_set_offsets(), parkclock_stop(),
+ * parkclock_start(), parkclock_save() and parkclock_restore().
+ *
+ * Return: as above.
+ */
+const char *parkclock_explain_change(int err);
 
 /**
  * parkclock_explain() - why another function failed, and what to do
