@@ -22,7 +22,7 @@ run_status run_no_switches run_sleeping run_spinning run_wakes run_low_descripto
 run_child run_inherit register_exits register_runs register_signals register_thread
 register_inherit register_nobody register_not_permitted doctor_well doctor_json
 doctor_terminal doctor_no_device doctor_not_permitted doctor_bare doctor_disabled
-doctor_clocksource doctor_steps full_disk"
+doctor_clocksource doctor_steps status_clocks status_churn full_disk"
 
 # expect STATUS ARGUMENT...: run the tool; output in $out and $err
 expect()
@@ -242,7 +242,7 @@ no_device()
 
 status_text()
 {
-	expect 0 status && lines 0 "$err" && lines 19 "$out" &&
+	expect 0 status && lines 0 "$err" && lines 20 "$out" &&
 	has '^state            parked (' "$out" &&
 	has '^references       0$' "$out" &&
 	has '^registered       0$' "$out" &&
@@ -251,7 +251,8 @@ status_text()
 	has '^window left      0, the page has no time$' "$out" &&
 	has '^error bound      none$' "$out" &&
 	has '^generation       [0-9]* (' "$out" &&
-	has '^accuracy         no page was replaced yet$' "$out" || return
+	has '^accuracy         no page was replaced yet$' "$out" &&
+	has '^clocks           0 that this user may see$' "$out" || return
 	"$tool" read >/dev/null
 	expect 0 status || return
 	if [ "$usable" -eq 1 ]; then
@@ -271,7 +272,7 @@ status_json()
 		run_transitions run_wakes'
 	bins='{"count":[0-9]*,"worst_ns":[0-9]*,"bins":\[[],[0-9]*\]}'
 	expect 0 status --json && lines 1 "$out" &&
-	has ",\"accuracy\":{\"steady\":$bins,\"changed\":$bins}}\$" "$out" || return
+	has ",\"accuracy\":{\"steady\":$bins,\"changed\":$bins},\"clocks\":\[\]}\$" "$out" || return
 	sed 's/,"accuracy":.*/}/' "$out" >"$out.flat"
 	# shellcheck disable=SC2086 # one argument for each name
 	json_like "$out.flat" $names &&
@@ -285,7 +286,8 @@ read_accuracy()
 	expect 0 status || return
 	measured=$(sed -n 's/^  rate [a-z]* *\([0-9]*\) refreshes: 50% within .*/\1/p' "$out" |
 		awk '{ n += $1 } END { print n + 0 }')
-	binned=$(awk '/from ns/ { on = 1; next } on { n += $2 + $3 } END { print n + 0 }' "$out")
+	binned=$(awk '/^clocks/ { exit } on { n += $2 + $3 } /from ns/ { on = 1 }
+		END { print n + 0 }' "$out")
 }
 
 measured_since()
@@ -985,6 +987,31 @@ doctor_steps()
 		done >/dev/null'
 	doctor 0 doctor --seconds 1 && ! says bounds failure >/dev/null && says monotonicity ok &&
 	says rate ok && says discontinuity note 'REALTIME was set'
+}
+
+# row STATE HOLDS TASKS OFFSET WHO: of status, after it
+row()
+{
+	has "^ *[0-9]*  $1 *$2 *$3  *$4  *0.000000000  $5\$" "$out"
+}
+
+# One row for each, with who has it; not for another user, who may not look there.
+status_clocks()
+{
+	held && expect 0 status && has '^clocks           1 that ' "$out" &&
+	row running 1 0 0.000000000 "$pid parkclock" &&
+	as_nobody expect 0 status && has '^clocks           0 that ' "$out"
+}
+
+# Processes, and descriptors of clocks, that come and go are no error.
+status_churn()
+{
+	# shellcheck disable=SC2016 # the command's own variables
+	background sh -c 'while :; do "$0" hold --time 0 & "$0" hold --time 0; wait; done >/dev/null' \
+		"$tool"
+	for n in 1 2 3 4 5 6 7 8 9 10; do
+		expect 0 status --json && lines 1 "$out" && lines 0 "$err" || return
+	done
 }
 
 # What cannot be printed is a failure, not a success without output.

@@ -3,8 +3,9 @@
  * libparkclock, against a loaded module: that each function does what
  * libparkclock.h says, on the page, on the slow path, and where it must fail.
  *
- * And of the tool, $PARKCLOCK or /bin/parkclock, what needs a process that has threads:
- * that "parkclock register" registers all of them, and one of them if it is told so.
+ * And of the tool, $PARKCLOCK or /bin/parkclock, what needs a process that has threads,
+ * or a view: that "parkclock register" registers all of them, and one of them if it is
+ * told so; and that "parkclock status" tells who has a clock and who a view of it.
  */
 #include <poll.h>
 #include <pthread.h>
@@ -1219,6 +1220,78 @@ TEST_F(library, given_clock)
 	}
 	close(null);
 	parkclock_close(pc);
+}
+
+/* The whole output of "parkclock status --json" */
+static char *tool_status(char *text, size_t size)
+{
+	const char *path = getenv("PARKCLOCK");
+	char command[256];
+	size_t n;
+	FILE *f;
+
+	snprintf(command, sizeof(command), "%s status --json", path ? path : "/bin/parkclock");
+	f = popen(command, "r");
+	if (!f)
+		die("popen");
+	n = fread(text, 1, size - 1, f);
+	text[n] = '\0';
+	if (pclose(f))
+		text[0] = '\0';
+	return text;
+}
+
+/* For a child: has the view alone, and a name to confuse whoever reads it. */
+static void have_view(struct parkclock *pc, struct parkclock *other, int fd)
+{
+	if (dup(fd) < 0)
+		die("dup");
+	parkclock_close(pc);
+	parkclock_close(other);
+	prctl(PR_SET_NAME, "a\"b\\c\033[2J\n,d");
+	raise(SIGSTOP);
+	_exit(0);
+}
+
+/* One row for each clock, with all who have it, once each. */
+TEST_F(library, tool_shows_clocks)
+{
+	struct parkclock *pc = must_open_owner();
+	char text[16384], want[1024];
+	int fd = parkclock_view(pc), status;
+	pid_t child;
+	FILE *f;
+
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(0, parkclock_set_offsets(pc, HOUR_NS, 2 * HOUR_NS));
+	EXPECT_EQ(0, parkclock_hold(pc));
+	EXPECT_EQ(0, parkclock_stop(pc));
+	child = fork();
+	ASSERT_LE(0, child);
+	if (!child)
+		have_view(pc, self->pc, fd);
+	ASSERT_EQ(child, waitpid(child, &status, WUNTRACED));
+	close(fd);
+	prctl(PR_SET_NAME, "owner");
+	f = fmemopen(want, sizeof(want), "w");
+	ASSERT_NE(NULL, f);
+	fprintf(f, "\"clocks\":[{\"clock\":%llu,\"stopped\":false", look(self->pc).clock);
+	fprintf(f, ",\"monotonic_offset_ns\":0,\"boottime_offset_ns\":0,\"holds\":0,\"tasks\":0");
+	fprintf(f, ",\"open_in\":[{\"pid\":%d,\"command\":\"owner\",\"view\":false}]}", getpid());
+	fprintf(f, ",{\"clock\":%llu,\"stopped\":true", look(pc).clock);
+	fprintf(f, ",\"monotonic_offset_ns\":%lld", HOUR_NS);
+	fprintf(f, ",\"boottime_offset_ns\":%lld,\"holds\":1,\"tasks\":0", 2 * HOUR_NS);
+	fprintf(f, ",\"open_in\":[{\"pid\":%d,\"command\":\"owner\",\"view\":false}", getpid());
+	fprintf(f, ",{\"pid\":%d,\"command\":\"a\\\"b\\\\c?[2J?,d\",\"view\":true}]}]}\n", child);
+	fclose(f);
+	EXPECT_STREQ(want, strstr(tool_status(text, sizeof(text)), "\"clocks\""));
+
+	/* The clock of those who have only a view is seen. */
+	parkclock_close(pc);
+	EXPECT_NE(NULL, strstr(tool_status(text, sizeof(text)), "\"view\":true}]}]}"));
+	kill(child, SIGKILL);
+	EXPECT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(NULL, strstr(tool_status(text, sizeof(text)), "\"view\":true"));
 }
 
 struct worker {

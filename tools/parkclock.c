@@ -136,6 +136,15 @@ const char *reason_text(__u64 reason)
 	return reason < ARRAY_SIZE(texts) ? texts[reason] : "for a reason of a newer module";
 }
 
+const char *seconds(char *text, __s64 ns)
+{
+	const __u64 size = ns < 0 ? -(__u64)ns : (__u64)ns;
+
+	snprintf(text, SECONDS_SIZE, "%s%llu.%09llu", ns < 0 ? "-" : "", size / NSEC_PER_SEC,
+		 size % NSEC_PER_SEC);
+	return text;
+}
+
 __s64 now_ns(void)
 {
 	struct timespec ts;

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * parkclock status: state, rate and counters, without waking the clock
+ * parkclock status: state, rate and counters, and who has which clock open, without
+ * waking the updater
  */
 #include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "clocks.h"
 #include "tool.h"
 
 static const char *state_meaning(__u32 state)
@@ -94,7 +97,45 @@ static void print_accuracy(const struct parkclock_accuracy *a)
 			       a->changed[i]);
 }
 
-static void print_text(const struct parkclock_query *q, const struct parkclock_accuracy *a)
+/* Begins one row: its clock's other openers are in the sightings that follow. */
+static size_t print_clock(const struct sightings *all, size_t i)
+{
+	const struct sighting *s = &all->list[i];
+	const char *before = "  ";
+	char monotonic[SECONDS_SIZE], boottime[SECONDS_SIZE];
+
+	printf("  %6llu  %-7s %6llu %6llu  %20s  %20s", s->clock,
+	       s->stopped ? "stopped" : "running", s->holds, s->tasks,
+	       seconds(monotonic, s->monotonic_ns), seconds(boottime, s->boottime_ns));
+	for (; i < all->count && all->list[i].clock == s->clock; i++) {
+		printf("%s%d %s%s", before, all->list[i].pid, all->list[i].command,
+		       all->list[i].view ? " (view)" : "");
+		before = ", ";
+	}
+	printf("\n");
+	return i;
+}
+
+static void print_clocks(const struct sightings *all)
+{
+	size_t clocks = 0;
+
+	if (!all->known) {
+		printf("clocks           unknown: there is no /proc\n");
+		return;
+	}
+	for (size_t i = 0; i < all->count; i++)
+		clocks += !i || all->list[i].clock != all->list[i - 1].clock;
+	printf("clocks           %zu that this user may see\n", clocks);
+	if (clocks)
+		printf("  %6s  %-7s %6s %6s  %20s  %20s  %s\n", "number", "state", "holds", "tasks",
+		       "monotonic - host (s)", "boottime - host (s)", "open in");
+	for (size_t i = 0; i < all->count;)
+		i = print_clock(all, i);
+}
+
+static void print_text(const struct parkclock_query *q, const struct parkclock_accuracy *a,
+		       const struct sightings *clocks)
 {
 	printf("state            %s (%s)\n", state_name(q->state), state_meaning(q->state));
 	printf("references       %llu\n", q->references);
@@ -118,6 +159,7 @@ static void print_text(const struct parkclock_query *q, const struct parkclock_a
 	printf("run transitions  %llu\n", q->run_transitions);
 	printf("run wakes        %llu\n", q->run_wakes);
 	print_accuracy(a);
+	print_clocks(clocks);
 }
 
 /* Bins as pairs of where they begin and what they count; empty ones are left out. */
@@ -135,7 +177,43 @@ static void print_json_accuracy(const char *when, const __u64 *bins, __u64 worst
 	printf("]}");
 }
 
-static void print_json(const struct parkclock_query *q, const struct parkclock_accuracy *a)
+static size_t print_json_clock(const struct sightings *all, size_t i)
+{
+	const struct sighting *s = &all->list[i];
+	const char *before = "";
+
+	printf("{\"clock\":%llu,\"stopped\":%s", s->clock, s->stopped ? "true" : "false");
+	printf(",\"monotonic_offset_ns\":%lld,\"boottime_offset_ns\":%lld", s->monotonic_ns,
+	       s->boottime_ns);
+	printf(",\"holds\":%llu,\"tasks\":%llu,\"open_in\":[", s->holds, s->tasks);
+	for (; i < all->count && all->list[i].clock == s->clock; i++) {
+		printf("%s{\"pid\":%d,\"command\":\"", before, all->list[i].pid);
+		for (const char *c = all->list[i].command; *c; c++)
+			printf(*c == '"' || *c == '\\' ? "\\%c" : "%c", *c);
+		printf("\",\"view\":%s}", all->list[i].view ? "true" : "false");
+		before = ",";
+	}
+	printf("]}");
+	return i;
+}
+
+static void print_json_clocks(const struct sightings *all)
+{
+	if (!all->known) {
+		printf("null");
+		return;
+	}
+	printf("[");
+	for (size_t i = 0; i < all->count;) {
+		if (i)
+			printf(",");
+		i = print_json_clock(all, i);
+	}
+	printf("]");
+}
+
+static void print_json(const struct parkclock_query *q, const struct parkclock_accuracy *a,
+		       const struct sightings *clocks)
 {
 	printf("{\"state\":\"%s\",\"references\":%llu", state_name(q->state),
 	       q->references);
@@ -166,14 +244,18 @@ static void print_json(const struct parkclock_query *q, const struct parkclock_a
 	print_json_accuracy("steady", a->steady, a->steady_worst_ns);
 	printf(",");
 	print_json_accuracy("changed", a->changed, a->changed_worst_ns);
-	printf("}}\n");
+	printf("},\"clocks\":");
+	print_json_clocks(clocks);
+	printf("}\n");
 }
 
 static int show(const char *device, bool json)
 {
 	struct parkclock *pc = open_device(device);
+	struct sightings clocks = { 0 };
 	struct parkclock_accuracy a;
 	struct parkclock_query q;
+	struct stat st;
 	bool ok;
 
 	if (!pc)
@@ -184,13 +266,19 @@ static int show(const char *device, bool json)
 			 parkclock_explain(errno));
 		ok = false;
 	}
+	if (ok && fstat(parkclock_fd(pc), &st)) {
+		complain("cannot look at the device: %s.", strerror(errno));
+		ok = false;
+	}
+	/* Before the clocks are looked for, which this is none of. */
 	parkclock_close(pc);
-	if (!ok)
+	if (!ok || !find_clocks(st.st_rdev, &clocks))
 		return EXIT_FAILURE;
 	if (json)
-		print_json(&q, &a);
+		print_json(&q, &a, &clocks);
 	else
-		print_text(&q, &a);
+		print_text(&q, &a, &clocks);
+	free(clocks.list);
 	return EXIT_SUCCESS;
 }
 
@@ -223,8 +311,10 @@ const struct command cmd_status = {
 		"\n"
 		"Shows the state, the references, the registered tasks of the host and how many\n"
 		"of them run, the rate, the counters, and how far off the page was just before it\n"
-		"was replaced, by whether the host's own rate had changed meanwhile. Does not wake\n"
-		"the clock.\n"
+		"was replaced, by whether the host's own rate had changed meanwhile; and each clock\n"
+		"that is open in a process that the user may look at: its state, its distance to the\n"
+		"host's clocks, and which processes have it open, or a view of it. Does not wake the\n"
+		"clock.\n"
 		"\n"
 		"  --json         one JSON object\n"
 		"  --help         this text\n",

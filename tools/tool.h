@@ -87,6 +87,10 @@ struct parkclock *open_device(const char *path);
 struct parkclock *open_device_owner(const char *path);
 bool query_device(struct parkclock *pc, struct parkclock_query *q);
 
+/* Decimal seconds of a time or a difference, such as -0.000000001 */
+#define SECONDS_SIZE 24
+const char *seconds(char *text, __s64 ns);
+
 /* "parked" and so on */
 const char *state_name(__u32 state);
 
