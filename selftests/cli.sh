@@ -22,7 +22,9 @@ run_status run_no_switches run_sleeping run_spinning run_wakes run_low_descripto
 run_child run_inherit register_exits register_runs register_signals register_thread
 register_inherit register_nobody register_not_permitted doctor_well doctor_json
 doctor_terminal doctor_no_device doctor_not_permitted doctor_bare doctor_disabled
-doctor_clocksource doctor_steps status_clocks status_churn full_disk"
+doctor_clocksource doctor_steps save_new save_refused save_restore save_restore_back
+restore_stdin restore_refused restore_not_permitted restore_stopped restore_inherit
+given_clock given_no_clock status_clocks status_restored status_churn full_disk"
 
 # expect STATUS ARGUMENT...: run the tool; output in $out and $err
 expect()
@@ -154,10 +156,10 @@ version()
 help()
 {
 	expect 0 --help && has '^usage: parkclock ' "$out" && lines 0 "$err" || return
-	for command in status read hold watch run register doctor; do
+	for command in status read hold watch run register save restore doctor; do
 		has "^  $command " "$out" || return
 	done
-	for command in status read hold watch run register doctor; do
+	for command in status read hold watch run register save restore doctor; do
 		expect 0 "$command" --help && has "^usage: parkclock $command" "$out" &&
 			lines 0 "$err" || return
 	done
@@ -214,6 +216,20 @@ usage()
 	usage_error register 4294967297 &&
 	usage_error register $$ $$ &&
 	usage_error register --nonsense $$ &&
+	usage_error save &&
+	usage_error save --json &&
+	usage_error save '' &&
+	usage_error save "$dir/a" extra &&
+	usage_error save --gap freeze "$dir/a" &&
+	usage_error save --json - &&
+	usage_error restore &&
+	usage_error restore --inherit &&
+	usage_error restore "$dir/a" &&
+	usage_error restore "$dir/a" --inherit -- &&
+	usage_error restore "$dir/a" --gap &&
+	usage_error restore "$dir/a" --gap nonsense true &&
+	usage_error restore --gap '' "$dir/a" true &&
+	usage_error restore "$dir/a" --nonsense true &&
 	usage_error doctor extra &&
 	usage_error doctor --seconds &&
 	usage_error doctor --seconds 0.09 &&
@@ -232,7 +248,10 @@ failure()
 
 no_device()
 {
-	for command in status read hold watch 'run true' "register $$"; do
+	# The device's module looks at it more closely.
+	{ printf 'PCSV\001\000\000\000'; head -c 72 /dev/zero; } >"$dir/a"
+	for command in status read hold watch 'run true' "register $$" "save $dir/b" \
+		"restore $dir/a true"; do
 		# shellcheck disable=SC2086 # words of the command
 		failure 'modprobe parkclock' --device /nonsense $command &&
 		failure 'not a parkclock device' --device /dev/zero $command || return
@@ -989,6 +1008,307 @@ doctor_steps()
 	says rate ok && says discontinuity note 'REALTIME was set'
 }
 
+# field NAME FILE: a number of a JSON object
+field()
+{
+	sed -n "s/.*\"$1\":\(-\{0,1\}[0-9]*\).*/\1/p" "$2"
+}
+
+# compare TEXT NUMBER OPERATOR NUMBER...: all of them hold; TEXT says what they are
+compare()
+{
+	what=$1
+	shift
+	while [ $# -gt 0 ]; do
+		if ! test "$1" "$2" "$3"; then
+			echo "$what: not $1 $2 $3"
+			return 1
+		fi
+		shift 3
+	done
+}
+
+# The mode and the size of a file are those of a saved clock, and nothing is beside it.
+saved()
+{
+	[ "$(stat -c '%a %s' "$1")" = '600 80' ] && [ "$(echo "$1"*)" = "$1" ] && return
+	ls -l "$1"*
+	return 1
+}
+
+saved_json()
+{
+	json_like "$1" clock monotonic_ns boottime_ns realtime_ns boot_ns generation
+}
+
+# Without a clock that was given it is the time of here and now; another file is replaced.
+save_new()
+{
+	before=$(date +%s)
+	expect 0 save "$dir/new" && lines 0 "$err" && lines 6 "$out" && saved "$dir/new" &&
+	has "^clock [0-9]* is stopped, and saved as $dir/new\$" "$out" &&
+	has '^monotonic        [0-9]*\.[0-9]\{9\} s$' "$out" &&
+	has '^realtime         [0-9.]* s ([-0-9]* [0-9:]* UTC)$' "$out" || return
+	cp "$dir/new" "$dir/first" && chmod 666 "$dir/new" &&
+	expect 0 save --json "$dir/new" && lines 0 "$err" && lines 1 "$out" && saved "$dir/new" &&
+	saved_json "$out" && ! cmp -s "$dir/new" "$dir/first" || return
+	ns=$(field realtime_ns "$out")
+	compare 'realtime, boot' "$ns" -ge $(((before - 1) * 1000000000)) \
+		"$ns" -le $((($(date +%s) + 1) * 1000000000)) \
+		"$(field boot_ns "$out")" -le "$((ns - $(field boottime_ns "$out") + 1000000))" \
+		"$(field boot_ns "$out")" -ge "$((ns - $(field boottime_ns "$out") - 1000000))" &&
+	(cd "$dir" && "$tool" save relative >"$out" && "$tool" save - >"$dir/stdout") &&
+	saved "$dir/relative" && [ "$(wc -c <"$dir/stdout")" -eq 80 ]
+}
+
+# What a directory has in it
+listing()
+{
+	find "$1" -exec stat -c '%n %i %s %a' {} + | sort
+}
+
+# What is there stays as it is; nothing else is left.
+save_refused()
+{
+	mkdir "$dir/some" && mkfifo "$dir/some/fifo" && ln -s nowhere "$dir/some/link" &&
+	echo before >"$dir/some/kept" && listing "$dir/some" >"$dir/some.list" || return
+	failure 'not a regular file' save "$dir/some" &&
+	failure 'not a regular file' save "$dir/some/fifo" &&
+	failure 'not a regular file' save "$dir/some/link" &&
+	failure 'not a regular file' save /dev/null &&
+	failure 'No such file' save "$dir/nowhere/file" &&
+	failure 'File name too long' save "$dir/some/$(printf '%0300d' 0)" || return
+	# Not a byte can be written, as on a full disk.
+	{
+		(ulimit -f 0 && exec "$tool" save "$dir/some/kept" 2>&1)
+		echo "exit $?"
+	} | cat >"$dir/limited"
+	lines 2 "$dir/limited" && has 'cannot write .*File too large' "$dir/limited" &&
+	has '^exit 1$' "$dir/limited" && has '^before$' "$dir/some/kept" || return
+	"$tool" save - >/dev/full 2>"$err"
+	compare 'exit status' $? -eq 1 && has 'cannot write the saved clock: No space' "$err" &&
+	listing "$dir/some" | diff "$dir/some.list" - || return
+	if [ -e /dev/tty0 ]; then
+		"$tool" save - >/dev/tty9 2>"$err"
+		compare 'exit status' $? -eq 1 && has 'cannot save to a terminal' "$err" || return
+	fi
+	as_nobody failure 'Permission denied' save "$dir/some/file" && make_node "$dir/writable" 666 &&
+	as_nobody failure 'May this user' --device "$dir/writable" save "$dir/some/file"
+}
+
+# Of the host, in ns, to 10 ms
+uptime_ns()
+{
+	sed 's/\([0-9]*\)\.\([0-9]*\) .*/\1\20000000/' /proc/uptime
+}
+
+# again FROM TO GAP: FROM is restored, and saved as TO with what was said as TO.json. The
+# boot time is kept, the generation is a later one, and boottime is as far as monotonic.
+again()
+{
+	start=$(uptime_ns)
+	# shellcheck disable=SC2016 # the command's own variables
+	expect 0 restore "$dir/$1" --gap "$3" -- sh -c \
+		'"$0" read monotonic --json >"$1.read" && "$0" save --json "$1"' "$tool" "$dir/$2" || return
+	lasted=$(($(uptime_ns) - start + 50000000))
+	cp "$out" "$dir/$2.json" && saved_json "$out" && saved_as "$1" "$2"
+}
+
+saved_as()
+{
+	passed=$(($(field monotonic_ns "$dir/$2.json") - $(field monotonic_ns "$dir/$1.json")))
+	real=$(($(field realtime_ns "$dir/$2.json") - $(field realtime_ns "$dir/$1.json")))
+	boot=$(($(field boottime_ns "$dir/$2.json") - $(field boottime_ns "$dir/$1.json")))
+	compare 'boot time, generation, boottime, what was read' \
+		"$(field boot_ns "$dir/$1.json")" -eq "$(field boot_ns "$dir/$2.json")" \
+		"$(field generation "$dir/$1.json")" -lt "$(field generation "$dir/$2.json")" \
+		"$passed" -eq "$boot" \
+		"$(field ns "$dir/$2.read")" -ge "$(field monotonic_ns "$dir/$1.json")" \
+		"$(field ns "$dir/$2.read")" -le "$(field monotonic_ns "$dir/$2.json")"
+}
+
+# a is saved, b is a restored and saved, and so is c: with the gap, and without it.
+save_restore()
+{
+	no_switches && return
+	expect 0 save --json "$dir/a" && cp "$out" "$dir/a.json" && sleep 1 &&
+	again a b include && compare 'the gap included' "$passed" -eq "$real" &&
+	again b c include && compare 'the gap included, twice' "$passed" -eq "$real" &&
+	again a b freeze && compare 'frozen' "$passed" -ge 0 "$passed" -le "$lasted" \
+		"$((real - passed))" -ge 900000000 &&
+	again b c freeze && compare 'frozen, twice' "$passed" -ge 0 "$passed" -le "$lasted"
+}
+
+# Without --gap it is "include"; if REALTIME went back, monotonic does not.
+save_restore_back()
+{
+	no_switches && return
+	expect 0 save --json "$dir/a" && cp "$out" "$dir/a.json" &&
+	date -s "@$(($(date +%s) - 1000))" >/dev/null && again a b include &&
+	compare 'REALTIME went back' "$passed" -ge 0 "$passed" -le "$lasted" "$real" -lt 0
+	result=$?
+	date -s "@$(($(date +%s) + 2000))" >/dev/null
+	[ "$result" -eq 0 ] && expect 0 restore "$dir/a" "$tool" save --json "$dir/b" &&
+	compare 'REALTIME went on' "$(($(field monotonic_ns "$out") -
+		$(field monotonic_ns "$dir/a.json")))" -ge 900000000000
+	result=$?
+	date -s "@$(($(date +%s) - 1000))" >/dev/null
+	return "$result"
+}
+
+# Over a pipe, with an exit status, and with what is started.
+restore_stdin()
+{
+	no_switches && return
+	"$tool" save - | "$tool" restore - sh -c 'cat; exit 7' >"$out" 2>"$err"
+	compare 'exit status' $? -eq 7 && lines 0 "$out" && lines 0 "$err" &&
+	"$tool" save "$dir/a" >/dev/null &&
+	expect 0 restore "$dir/a" --inherit echo --gap x && has '^--gap x$' "$out" &&
+	expect 0 restore --gap freeze "$dir/a" -- echo -- && has '^--$' "$out" &&
+	expect 127 restore "$dir/a" nonsense-of-a-name && lines 1 "$err" &&
+	expect 126 restore "$dir/a" "$dir" && lines 1 "$err"
+}
+
+# put FILE BYTE OCTAL: another byte at that place
+put()
+{
+	printf '%b' "\\0$3" | dd of="$1" bs=1 seek="$2" conv=notrunc 2>/dev/null
+}
+
+# damaged BYTE OCTAL: b is a with another byte there
+damaged()
+{
+	cp "$dir/a" "$dir/b" && put "$dir/b" "$1" "$2"
+}
+
+# seal: b gets the checksum that it should have, which gzip makes, too
+seal()
+{
+	for byte in 12 13 14 15; do
+		put "$dir/b" "$byte" 0
+	done
+	gzip -c "$dir/b" | tail -c 8 | head -c 4 |
+		dd of="$dir/b" bs=1 seek=12 conv=notrunc 2>/dev/null
+}
+
+# refused TEXT NAME: in one line, and nothing is run
+refused()
+{
+	failure "$1" restore "$dir/$2" touch "$dir/ran" && ! [ -e "$dir/ran" ]
+}
+
+restore_refused()
+{
+	"$tool" save "$dir/a" >/dev/null || return
+	refused 'read .*No such file' nowhere && refused 'read .*Is a directory' . &&
+	: >"$dir/b" && refused 'not a saved clock' b &&
+	echo a >"$dir/b" && refused 'not a saved clock' b &&
+	head -c 4096 /dev/zero >"$dir/b" && refused 'not a saved clock' b &&
+	head -c 4 "$dir/a" >"$dir/b" && refused 'not a saved clock' b &&
+	head -c 79 "$dir/a" >"$dir/b" && refused 'less than 80 bytes, .*damaged' b &&
+	{ cat "$dir/a"; echo; } >"$dir/b" && refused 'more than 80 bytes, .*damaged' b &&
+	damaged 0 0 && refused 'not a saved clock' b &&
+	damaged 4 2 && refused 'version 2, not 1' b &&
+	head -c 64 "$dir/b" >"$dir/c" && refused 'version 2, not 1' c || return
+	# Of each field a byte; then one that is as it should be but for what it says.
+	for place in 8 12 16 24 32 40 48 56 79; do
+		damaged "$place" 0
+		! cmp -s "$dir/a" "$dir/b" || damaged "$place" 1
+		refused 'Bad message.* damaged' b || return
+	done
+	damaged 23 177 && seal && refused 'out of range.*146 years' b &&
+	head -c 10 "$dir/a" | failure 'less than 80 bytes' restore - touch "$dir/ran" &&
+	! [ -e "$dir/ran" ]
+}
+
+restore_not_permitted()
+{
+	"$tool" save "$dir/a" >/dev/null && make_node "$dir/writable" 666 &&
+	as_nobody failure 'read .*Permission denied' restore "$dir/a" true && chmod 644 "$dir/a" &&
+	as_nobody failure 'open .*Permission denied' restore "$dir/a" true || return
+	no_switches && return
+	as_nobody expect 0 --device "$dir/writable" restore "$dir/a" true
+}
+
+# A clock that is stopped has no time, but all else. If it could not be saved it goes on.
+restore_stopped()
+{
+	no_switches && return
+	"$tool" save "$dir/a" >/dev/null || return
+	# shellcheck disable=SC2016 # the command's own variables
+	expect 1 restore "$dir/a" -- sh -c '"$0" save - >"$1" && "$0" save - | cmp "$1" - &&
+		"$0" hold --time 0 && "$0" read monotonic --json' "$tool" "$dir/b" &&
+	has 'cannot read monotonic: .*clock is stopped' "$err" && lines 1 "$err" &&
+	lines 2 "$out" || return
+	# shellcheck disable=SC2016 # the command's own variables
+	expect 0 restore "$dir/a" -- sh -c '! "$0" save - >/dev/full && "$0" read --json' "$tool" &&
+	has 'cannot write the saved clock' "$err" && lines 4 "$out"
+}
+
+# restore_parent ARGUMENT...: a command that creates a child
+restore_parent()
+{
+	# shellcheck disable=SC2016 # the command's own variables
+	background "$tool" restore "$dir/a" "$@" sh -c 'sleep 1000 & echo $! >"$0"; wait' "$dir/child"
+	wait_until [ -s "$dir/child" ]
+}
+
+# Registered as by "run"; and by that, once more, with other flags.
+restore_inherit()
+{
+	no_switches && return
+	"$tool" save "$dir/a" >/dev/null && restore_parent &&
+	wait_until sleeps "$pid" && counted 1 0 && wait_for state parked && is references 0 || return
+	end_background 2>/dev/null
+	wait_for all_tasks 0 && restore_parent --inherit && counted 2 0 || return
+	end_background 2>/dev/null
+	wait_for all_tasks 0 && restore_parent "$tool" run --inherit && counted 2 0
+}
+
+# far: b is a clock that is 2^48 ns before its host's, about three days
+far()
+{
+	"$tool" save "$dir/a" >/dev/null && damaged 22 1 && seal
+}
+
+# By PARKCLOCK_FD the tool means the clock that was restored; by --device, another.
+given_clock()
+{
+	no_switches && return
+	# shellcheck disable=SC2016 # the command's own variables
+	far && expect 0 restore "$dir/b" -- sh -c '"$0" read monotonic --json
+		"$0" --device /dev/parkclock read monotonic --json >"$1"
+		"$0" --device /dev/parkclock save --json "$1.other" >"$1.json"
+		"$0" read monotonic --json >>"$1"' "$tool" "$dir/c" &&
+	sed -n 1p "$dir/c" >"$dir/device" && sed -n 2p "$dir/c" >"$dir/after" &&
+	compare 'the difference given, of the device, given again; what the device was saved with' \
+		"$(field difference_ns "$out")" -gt $((1 << 47)) \
+		"$(field difference_ns "$dir/device")" -lt $((1 << 47)) \
+		"$(field difference_ns "$dir/after")" -gt $((1 << 47)) \
+		"$(field monotonic_ns "$dir/c.json")" -lt $((1 << 47))
+}
+
+# with FD TEST...: a test in which PARKCLOCK_FD is that
+with()
+{
+	(export PARKCLOCK_FD="$1" && shift && "$@")
+}
+
+# A descriptor that is none of a clock is as if none was given; but nothing else is
+# saved instead of it.
+given_no_clock()
+{
+	for fd in 77 8 '' x 99999999999; do
+		with "$fd" expect 0 read 8</dev/null && right "$out" 4 || return
+	done
+	with 77 failure 'Bad file descriptor' save "$dir/a" &&
+	with x failure 'Bad file descriptor' save "$dir/a" &&
+	with '' failure 'Bad file descriptor' save "$dir/a" &&
+	with 8 failure 'not a parkclock device' save "$dir/a" 8</dev/null &&
+	with 8 failure 'opened for reading only' save "$dir/a" 8</dev/parkclock &&
+	! [ -e "$dir/a" ] && with 77 expect 0 --device /dev/parkclock save "$dir/a"
+}
+
 # row STATE HOLDS TASKS OFFSET WHO: of status, after it
 row()
 {
@@ -1001,6 +1321,25 @@ status_clocks()
 	held && expect 0 status && has '^clocks           1 that ' "$out" &&
 	row running 1 0 0.000000000 "$pid parkclock" &&
 	as_nobody expect 0 status && has '^clocks           0 that ' "$out"
+}
+
+# named ID NAME: it has become that
+named()
+{
+	grep -qx "$2" "/proc/$1/comm"
+}
+
+status_restored()
+{
+	no_switches && return
+	far && background "$tool" restore "$dir/b" sleep 1000 && wait_until named "$pid" sleep &&
+	expect 0 status && row running 0 1 281474.976710656 "$pid sleep" || return
+	# shellcheck disable=SC2016 # the command's own variables
+	background "$tool" restore "$dir/b" -- sh -c \
+		'"$0" save "$1" >/dev/null && exec sleep 1000' "$tool" "$dir/c"
+	wait_until named "$pid" sleep && expect 0 status &&
+	has '^clocks           2 that ' "$out" &&
+	row stopped 0 1 281474.976710656 "$pid sleep"
 }
 
 # Processes, and descriptors of clocks, that come and go are no error.
@@ -1018,7 +1357,7 @@ status_churn()
 full_disk()
 {
 	for command in --help status read 'watch --count 2' 'hold --time 0' \
-		'doctor --seconds 0.1'; do
+		'doctor --seconds 0.1' "save $dir/a" "save --json $dir/a"; do
 		# shellcheck disable=SC2086 # words of the command
 		"$tool" $command >/dev/full 2>"$err"
 		got=$?
@@ -1037,7 +1376,7 @@ failed=0
 started=
 for test; do
 	number=$((number + 1))
-	rm -f "$dir/skip" "$dir/fifo"
+	rm -rf "${dir:?}"/*
 	if { park && $test; } >"$dir/log" 2>&1; then
 		echo "ok $number $test$(cat "$dir/skip" 2>/dev/null)"
 	else

@@ -25,18 +25,24 @@ static const char help[] =
 	"  watch          show state and counters as they change\n"
 	"  run            run a command; whenever it runs, the page is valid\n"
 	"  register       the same for a process that is there already\n"
+	"  save           stop a clock, and save it in a file\n"
+	"  restore        run a command with a clock that was saved\n"
 	"  doctor         look at the host, check the clock, say what to do\n"
 	"\n"
-	"  --device PATH  another device than " PARKCLOCK_DEVICE "\n"
+	"  --device PATH  another device than " PARKCLOCK_DEVICE ", or than the clock\n"
+	"                 whose descriptor PARKCLOCK_FD names\n"
 	"  --help         this text; \"parkclock COMMAND --help\" for that of a command\n"
 	"  --version      show the version\n"
 	"\n"
-	"Exit status: 0, 1 (something failed), 2 (wrong usage); of \"run\": the command's.\n";
+	"Exit status: 0, 1 (something failed), 2 (wrong usage); of \"run\" and\n"
+	"\"restore\": the command's.\n";
 
 static const struct command *const commands[] = {
 	&cmd_status, &cmd_read, &cmd_hold, &cmd_watch, &cmd_run, &cmd_register,
-	&cmd_doctor,
+	&cmd_save, &cmd_restore, &cmd_doctor,
 };
+
+const char default_device[] = PARKCLOCK_DEVICE;
 
 int usage(const struct command *self)
 {
@@ -91,12 +97,23 @@ static struct parkclock *check_open(struct parkclock *pc, const char *path)
 	return pc;
 }
 
+/* As the library wants it */
+static const char *given(const char *path)
+{
+	return path == default_device ? NULL : path;
+}
+
 struct parkclock *open_device(const char *path)
 {
-	return check_open(parkclock_open(path), path);
+	return check_open(parkclock_open(given(path)), path);
 }
 
 struct parkclock *open_device_owner(const char *path)
+{
+	return check_open(parkclock_open_owner(given(path)), path);
+}
+
+struct parkclock *open_new_owner(const char *path)
 {
 	return check_open(parkclock_open_owner(path), path);
 }
@@ -244,7 +261,7 @@ int main(int argc, char **argv)
 		OPTION_HELP,
 		{ 0 }
 	};
-	const char *device = PARKCLOCK_DEVICE;
+	const char *device = default_device;
 	int c;
 
 	argv[0] = "parkclock";

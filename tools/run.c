@@ -19,26 +19,41 @@
 #define LOWEST_FD	100
 #define PRELOAD		"libparkclock-preload.so"
 
-/* As of env(1) and nohup(1) */
-enum { EXIT_CANNOT_RUN = 126, EXIT_NOT_FOUND = 127 };
-
-static bool register_self(const char *device, unsigned int flags)
+/* It may be registered already, with other flags, with a clock that it was given. */
+static int register_anew(struct parkclock *pc, unsigned int flags)
 {
-	struct parkclock *pc = open_device(device);
+	if (!parkclock_register(pc, 0, flags))
+		return 0;
+	if (errno != EEXIST || parkclock_unregister(pc, 0, 0))
+		return -1;
+	return parkclock_register(pc, 0, flags);
+}
 
-	if (!pc)
-		return false;
-	if (parkclock_register(pc, 0, flags)) {
+int register_command(struct parkclock *pc, unsigned int flags)
+{
+	int fd;
+
+	if (register_anew(pc, flags)) {
 		complain("cannot register the command: %s. %s", strerror(errno),
 			 parkclock_explain_register(errno));
-	} else if (fcntl(parkclock_fd(pc), F_DUPFD, LOWEST_FD) < 0) {
+		return -1;
+	}
+	fd = fcntl(parkclock_fd(pc), F_DUPFD, LOWEST_FD);
+	if (fd < 0)
 		complain("cannot leave the clock open: %s. Let \"ulimit -n\" exceed %d.",
 			 strerror(errno), LOWEST_FD);
-	} else {
-		return true;	/* execve() closes the rest */
-	}
-	parkclock_close(pc);
-	return false;
+	return fd;
+}
+
+int become(char **argv)
+{
+	int err;
+
+	execvp(*argv, argv);
+	err = errno;
+	complain("cannot run '%s': %s. Is it the name of a program in PATH, or the path of one?",
+		 *argv, strerror(err));
+	return err == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN;
 }
 
 /* In the directory of the tool, if it was not installed; or where it gets installed. */
@@ -85,11 +100,12 @@ static bool preload(void)
 	return true;
 }
 
-static int become(const struct command *self, int argc, char **argv, const char *device)
+static int run_command(const struct command *self, int argc, char **argv, const char *device)
 {
 	static const struct option options[] = {
 		{ "preload", no_argument, NULL, 'p' }, OPTION_INHERIT, OPTION_HELP, { 0 }
 	};
+	struct parkclock *pc;
 	unsigned int flags = 0;
 	bool by_page = false;
 	int c;
@@ -113,13 +129,12 @@ static int become(const struct command *self, int argc, char **argv, const char 
 		complain("the command to run is missing.");
 		return usage(self);
 	}
-	if ((by_page && !preload()) || !register_self(device, flags))
+	if (by_page && !preload())
 		return EXIT_FAILURE;
-	execvp(argv[optind], argv + optind);
-	c = errno;
-	complain("cannot run '%s': %s. Is it the name of a program in PATH, or the path of one?",
-		 argv[optind], strerror(c));
-	return c == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN;
+	pc = open_device(device);
+	if (!pc || register_command(pc, flags) < 0)
+		return EXIT_FAILURE;
+	return become(argv + optind);	/* execve() closes the rest */
 }
 
 const struct command cmd_run = {
@@ -140,5 +155,5 @@ const struct command cmd_run = {
 		"Exit status: that of COMMAND; 126 if it cannot be run, 127 if it is not found;\n"
 		"1 if it cannot be registered, or the library of --preload is missing, 2 (wrong\n"
 		"usage).\n",
-	.run = become,
+	.run = run_command,
 };

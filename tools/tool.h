@@ -16,7 +16,8 @@
 #define NSEC_PER_SEC 1000000000LL
 #define FOR_EVER INT64_MAX	/* as a deadline in ns */
 
-enum { EXIT_USAGE = 2 };	/* besides EXIT_SUCCESS and EXIT_FAILURE */
+/* Besides EXIT_SUCCESS and EXIT_FAILURE; the last two are as of env(1) and nohup(1). */
+enum { EXIT_USAGE = 2, EXIT_CANNOT_RUN = 126, EXIT_NOT_FOUND = 127 };
 
 /**
  * struct command - a word of the command line
@@ -32,7 +33,7 @@ struct command {
 };
 
 extern const struct command cmd_status, cmd_read, cmd_hold, cmd_watch, cmd_run, cmd_register,
-	cmd_doctor;
+	cmd_save, cmd_restore, cmd_doctor;
 
 /* Options that every command has a use for; the value is what getopt returns. */
 #define OPTION_HELP	{ "help", no_argument, NULL, 'h' }
@@ -82,10 +83,34 @@ bool parse_seconds(const char *name, const char *arg, __s64 *ns);
  */
 bool parse_count(const char *arg, __u64 *count);
 
-/* Open the device (for writing, too) and query it; NULL or false after a complaint. */
+/* The device that commands get if --device was not given: then there is PARKCLOCK_FD. */
+extern const char default_device[];
+
+/*
+ * Open the device, or the clock that PARKCLOCK_FD names; for writing, too; a clock of
+ * its own in any case; and query it. NULL or false after a complaint.
+ */
 struct parkclock *open_device(const char *path);
 struct parkclock *open_device_owner(const char *path);
+struct parkclock *open_new_owner(const char *path);
 bool query_device(struct parkclock *pc, struct parkclock_query *q);
+
+/**
+ * register_command() - register this thread, for the command that it becomes
+ * @pc:    the clock
+ * @flags: PARKCLOCK_TASK_INHERIT or 0
+ *
+ * Return: a descriptor of the clock that stays open, or -1 after it has complained.
+ */
+int register_command(struct parkclock *pc, unsigned int flags);
+
+/**
+ * become() - execute a command
+ * @argv: its arguments
+ *
+ * Return: only if that fails: the exit status, after it has complained.
+ */
+int become(char **argv);
 
 /* Decimal seconds of a time or a difference, such as -0.000000001 */
 #define SECONDS_SIZE 24
