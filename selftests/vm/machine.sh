@@ -64,9 +64,13 @@ machine_build() {
 	exec 9>&-
 }
 
+# Of the distribution's own programs: bubblewrap, and an unshare that knows time namespaces.
+foreign=(/usr/bin/bwrap /usr/bin/unshare)
+
 # c_library ROOT: what the dynamic programs need of this machine, where they look for it
 c_library() {
-	ldd "$programs"/selftests/{preload_child,timers_*} "$programs/tools/libparkclock-preload.so" |
+	ldd "$programs"/selftests/{preload_child,timers_*} "$programs/tools/libparkclock-preload.so" \
+		"${foreign[@]}" |
 		awk '$2 == "=>" { print $3 } $1 ~ "^/" && $2 ~ "^[(]" { print $1 }' | sort -u |
 		xargs cp -L --parents -t "$1"
 }
@@ -81,7 +85,8 @@ initramfs() {
 	ln -s ../bin "$root/usr/bin"
 	echo 'root:x:0:0:root:/root:/bin/sh' >"$root/etc/passwd"
 	cp "$top/selftests/vm/profile" "$root/etc/profile" || return
-	cp "$cache/busybox/bin/busybox" "$programs/tools/parkclock" "$root/bin/" &&
+	cp "$cache/busybox/bin/busybox" "$programs/tools/parkclock" "$programs/tools/examples/sandbox" \
+		"${foreign[@]}" "$root/bin/" &&
 		cp "$programs/tools/libparkclock-preload.so" "$root/usr/local/lib/" &&
 		cp "$build"/module/*.ko "$build"/modules/*.ko "$root/lib/" && c_library "$root" &&
 		cp "$programs/init" "$root/" &&
