@@ -693,7 +693,7 @@ TEST_F_TIMEOUT(churn, at_random, 900)
 	for (int i = 0; i < WORKERS; i++)
 		pids[i] = start_worker(i, generation);
 	/* Until it was enough of everything, however slow the machine. */
-	while (now_ms() < end || rounds < MIN_ROUNDS || !enough(can_register)) {
+	while (now_ms() < end || rounds < scaled(MIN_ROUNDS) || !enough(can_register)) {
 		const char *param = params[rounds % ARRAY_SIZE(params)];
 		unsigned long naps = world->done[SLEEP] + MIN_NAPS;
 		int64_t until;
@@ -908,7 +908,7 @@ TEST_F(churn, closed_while_its_tasks_die)
 
 	NEEDS_REGISTER(return);
 	must_load("interval_ms=1");
-	for (int round = 0; round < DYING_ROUNDS; round++) {
+	for (int round = 0; round < (int)scaled(DYING_ROUNDS); round++) {
 		struct pclock c = open_owner();
 		pid_t pids[DYING];
 		int go[2];

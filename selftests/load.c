@@ -33,7 +33,7 @@ FIXTURE_TEARDOWN(load)
 /* The interval is long: what is held must be valid, though the machine may stand still. */
 TEST_F(load, fifty_times)
 {
-	for (int i = 0; i < 50; i++) {
+	for (unsigned int i = 0; i < scaled(50); i++) {
 		struct pclock c;
 
 		ASSERT_EQ(0, load("interval_ms=60000"));
@@ -202,7 +202,7 @@ TEST_F(load, raced_by_open)
 	stop = false;
 	ASSERT_EQ(0, pthread_create(&thread, NULL, opener, &opened));
 	/* More than that if the other thread has not come to it yet. */
-	for (int i = 0; i < 50 || (!opened && i < 5000); i++) {
+	for (unsigned int i = 0; i < scaled(50) || (!opened && i < 5000); i++) {
 		int err;
 
 		ASSERT_EQ(0, load("interval_ms=1"));
