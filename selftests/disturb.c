@@ -447,15 +447,12 @@ static int armed_on(void)
 	return cpu;
 }
 
-/*
- * Held, and armed there: it must tick elsewhere. Returns whether that is what happened.
- * A kernel may be busy for a moment: with its scheduling domains since the last time.
- */
+/* Held, and armed there: it must tick elsewhere. Returns whether that is what happened. */
 static bool take_offline(struct __test_metadata *_metadata, FIXTURE_DATA(timer) *self)
 {
 	struct parkclock_query before;
-	int tries, err = -EBUSY;
 	bool had_it;
+	int tries;
 
 	pin(self->cpu);
 	/* Long enough to be quicker than the next tick, and not to wait for it too long. */
@@ -463,12 +460,7 @@ static bool take_offline(struct __test_metadata *_metadata, FIXTURE_DATA(timer) 
 	had_it = armed_on() == self->cpu;
 	before = query(self->c.fd);
 	pin(0);
-	for (tries = 0; tries < PATIENCE_MS && err == -EBUSY; tries++) {
-		err = set_online(self->cpu, false);
-		if (err)
-			sleep_ms(1);
-	}
-	ASSERT_EQ(0, err);
+	ASSERT_EQ(0, set_online(self->cpu, false));
 	had_it &= query(self->c.fd).expirations == before.expirations;
 	EXPECT_TRUE(right_now(&self->c));
 	for (tries = 0; tries < PATIENCE_MS; tries++) {
