@@ -129,9 +129,6 @@ qemu() {
 		# machine stands still for a moment believes in another one, for ever, and
 		# its clock runs at several times the speed.
 		cmdline+=" tsc_early_khz=$("$programs/tsc_khz")"
-		# A CPU that is told to start before it has got as far as to wait for that
-		# does not start; a kernel of today gives it no time.
-		cmdline+=" cpu_init_udelay=10000"
 	fi
 	machine+=(-append "$cmdline ${VM_CMDLINE:-} -- $*")
 	rm -f "$report"
