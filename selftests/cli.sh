@@ -10,10 +10,8 @@
 # shellcheck disable=SC2317 # the tests are called by their names
 
 tool=${PARKCLOCK:-/bin/parkclock}
-params=/sys/module/parkclock/parameters
-dir=$(mktemp -d) || exit 1
-out=$dir/out
-err=$dir/err
+# shellcheck source=selftests/common.sh
+. "${0%/*}/common.sh"
 
 tests="version help usage no_device status_text status_json status_accuracy status_does_not_wake
 read_wakes read_one_clock read_page read_page_expired read_count read_json
@@ -26,7 +24,7 @@ doctor_clocksource doctor_steps save_new save_refused save_restore save_restore_
 restore_stdin restore_refused restore_not_permitted restore_stopped restore_inherit
 given_clock given_no_clock status_clocks status_restored status_churn full_disk"
 
-# expect STATUS ARGUMENT...: run the tool; output in $out and $err
+# expect STATUS ARGUMENT...: of the tool, not of any command; output in $out and $err
 expect()
 {
 	want=$1
@@ -39,13 +37,7 @@ expect()
 	return 1
 }
 
-# One of the numbers of status --json, or its state.
-status()
-{
-	"$tool" status --json | sed -n "s/.*\"$1\":\"\{0,1\}\([^,\"}]*\).*/\1/p"
-}
-
-# wait_for FIELD VALUE: up to 20 s; nothing waited for takes nearly as long
+# wait_for FIELD VALUE: up to 20 s
 wait_for()
 {
 	n=0
@@ -59,19 +51,9 @@ wait_for()
 	done
 }
 
-# Does the host keep time by the TSC? If not, the page never has a time, and the
-# clock stays parked, whatever is held.
-clocksource=/sys/devices/system/clocksource/clocksource0
-while grep -qx tsc-early "$clocksource/current_clocksource"; do
-	sleep 0.1
-done
-if grep -qx tsc "$clocksource/current_clocksource"; then
-	usable=1
-	state_held=active
-else
-	usable=0
-	state_held=parked
-fi
+# If the host does not keep time by the TSC, the clock stays parked, whatever is held.
+state_held=parked
+[ "$usable" -eq 0 ] || state_held=active
 
 # Parked, and its page expired: where every test begins.
 park()
@@ -87,33 +69,18 @@ park()
 switches=0
 [ -d /sys/kernel/tracing/events/sched/sched_switch ] && switches=1
 
-# skip TEXT: for the reason that TEXT says
-skip()
-{
-	echo " # SKIP $1" >"$dir/skip"
-}
-
 no_switches()
 {
 	[ "$switches" -eq 1 ] && return 1
 	skip "needs a kernel with tracepoints"
 }
 
-# is FIELD VALUE
+# is FIELD VALUE, or says what it is
 is()
 {
 	value=$(status "$1")
 	[ "$value" = "$2" ] && return
 	echo "$1 is $value, not $2"
-	return 1
-}
-
-# has PATTERN FILE: some line matches
-has()
-{
-	grep -q -e "$1" "$2" && return
-	echo "no line like '$1' in:"
-	cat "$2"
 	return 1
 }
 
@@ -547,15 +514,7 @@ run_no_switches()
 	failure 'built without tracepoints' register $$ && is all_tasks 0 && ! [ -e "$dir/ran" ]
 }
 
-# background COMMAND...: its id is $pid; it is killed after the test at the latest
-background()
-{
-	"$@" &
-	pid=$!
-	started="$started $pid"
-}
-
-# Those, and what they have started.
+# Those of background, and what they have started.
 end_background()
 {
 	for pid in $started $(cat "$dir/child" 2>/dev/null); do
@@ -568,12 +527,6 @@ end_background()
 	rm -f "$dir/child"
 }
 
-# exited ID: not to be waited for if it never does
-exited()
-{
-	! grep -qv ') Z ' "/proc/$1/stat" 2>/dev/null
-}
-
 # ended STATUS: the command in the background ends so, by itself
 ended()
 {
@@ -583,20 +536,6 @@ ended()
 	[ "$got" -eq "$1" ] && return
 	echo "exit status $got, not $1"
 	return 1
-}
-
-# wait_until COMMAND...: up to 20 s, as above
-wait_until()
-{
-	n=0
-	until "$@"; do
-		n=$((n + 1))
-		if [ "$n" -gt 200 ]; then
-			echo "not in 20 s: $*"
-			return 1
-		fi
-		sleep 0.1
-	done
 }
 
 # wait_has PATTERN FILE: soon some line matches
@@ -980,18 +919,18 @@ doctor_disabled()
 # Another clocksource, and that of before again.
 doctor_clocksource()
 {
-	other=$(tr -s ' ' '\n' <"$clocksource/available_clocksource" | grep -v -e '^tsc' -e '^$' |
+	other=$(tr -s ' ' '\n' <"${clocksource%/*}/available_clocksource" | grep -v -e '^tsc' -e '^$' |
 		head -n 1)
 	if [ "$usable" -eq 0 ] || [ -z "$other" ]; then
 		skip "needs a kernel that has the TSC and another clocksource"
 		return
 	fi
-	echo "$other" >"$clocksource/current_clocksource"
+	echo "$other" >"$clocksource"
 	doctor 0 doctor --seconds 0.1 && says clocksource warning "by $other, not by the TSC" &&
 	has '-> As root: echo tsc >' "$out" && says reference note && measured &&
 	says discontinuity note 'the clocksource was changed'
 	result=$?
-	echo tsc >"$clocksource/current_clocksource"
+	echo tsc >"$clocksource"
 	return "$result"
 }
 
@@ -1373,7 +1312,6 @@ echo "TAP version 13"
 echo "1..$#"
 number=0
 failed=0
-started=
 for test; do
 	number=$((number + 1))
 	rm -rf "${dir:?}"/*

@@ -4,6 +4,8 @@
 # What tests that are shell scripts share. Sourced. A test is a function; it fails if it
 # returns nonzero, and what it has printed is shown then. See run_tests.
 
+# The tool
+: "${tool:=parkclock}"
 params=/sys/module/parkclock/parameters
 dir=$(mktemp -d) || exit 1
 chmod 711 "$dir"
@@ -22,7 +24,7 @@ usable=0
 # One of the numbers of status --json, or its state.
 status()
 {
-	parkclock status --json | sed -n "s/.*\"$1\":\"\{0,1\}\([^,\"}]*\).*/\1/p"
+	"$tool" status --json | sed -n "s/.*\"$1\":\"\{0,1\}\([^,\"}]*\).*/\1/p"
 }
 
 # wait_until COMMAND...: up to 20 s; nothing waited for takes nearly as long
@@ -55,7 +57,7 @@ park()
 {
 	echo 10 >"$params/interval_ms"
 	wait_until unused && return
-	parkclock status
+	"$tool" status
 	return 1
 }
 
