@@ -86,6 +86,7 @@ help:
 	@echo
 	@echo '  VERBOSE=1                shows everything'
 	@echo '  TESTS="NAME..."          runs these of selftests/programs only'
+	@echo '  WITHOUT="NAME..."        leaves these out'
 	@echo '  BRIEF=1                  does a tenth of what takes long'
 	@echo '  KERNEL=NAME              the kernel to run on: bookworm (Debian 12, the default),'
 	@echo '                           bookworm-rt (PREEMPT_RT), backports, trixie, sid, or one that'
@@ -99,6 +100,6 @@ help:
 	@echo '  VM_CMDLINE="WORD..."     more arguments for its kernel'
 	@echo '  PARKCLOCK_CACHE=DIR      where downloads are kept (~/.cache/parkclock)'
 
-export KDIR BZIMAGE KERNEL RUNS BREAKS BENCH_KERNELS TESTS BRIEF VERBOSE VM_CPUS VM_MEMORY VM_TSC VM_CMDLINE PARKCLOCK_CACHE
+export KDIR BZIMAGE KERNEL RUNS BREAKS BENCH_KERNELS TESTS WITHOUT BRIEF VERBOSE VM_CPUS VM_MEMORY VM_TSC VM_CMDLINE PARKCLOCK_CACHE
 
 .PHONY: all module mirror tools install check check-all check-harness bench demo shell lint clean help
