@@ -24,7 +24,6 @@
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/time64.h>
-#include <linux/timekeeping.h>
 #include <linux/time_namespace.h>
 #include <asm/msr.h>
 
@@ -241,15 +240,6 @@ static void change_page(struct parkclock *clock, const struct change *to)
 		wake_up_interruptible_all(&clock->jumped);
 }
 
-/* REALTIME when BOOTTIME was zero, by the host's clock of now */
-static s64 host_boot_ns(void)
-{
-	struct timespec64 ts;
-
-	getboottime64(&ts);
-	return timespec64_to_ns(&ts);
-}
-
 /**
  * parkclock_clock_show() - what there is to know about it, for people and tools
  * @clock: the clock
@@ -289,7 +279,7 @@ void parkclock_clock_query(struct parkclock *clock, struct parkclock_query *q)
 	if (is_stopped(clock))
 		q->flags |= PARKCLOCK_CLOCK_STOPPED;
 	q->generation += clock->map->generation;
-	q->boot_ns = clock->lived ? clock->boot_ns : host_boot_ns();
+	q->boot_ns = clock->lived ? clock->boot_ns : parkclock_host_boot_ns();
 	mutex_unlock(&clock->lock);
 	q->clock = clock->id;
 	parkclock_tasks_query(&clock->tasks, q);

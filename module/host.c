@@ -292,6 +292,26 @@ u64 parkclock_host_generation(void)
 	return generation;
 }
 
+/**
+ * parkclock_host_boot_ns() - REALTIME when BOOTTIME was zero, by the host's clock of now
+ *
+ * Of one update of the timekeeper, which getboottime64() does not see to.
+ *
+ * Context: as parkclock_host_sample().
+ */
+s64 parkclock_host_boot_ns(void)
+{
+	unsigned int seq;
+	s64 ns;
+
+	do {
+		seq = read_seqcount_begin(&host.seq);
+		ns = host.terms.offset_ns[PARKCLOCK_REALTIME] -
+		     host.terms.offset_ns[PARKCLOCK_BOOTTIME];
+	} while (read_seqcount_retry(&host.seq, seq));
+	return ns;
+}
+
 /* From MONOTONIC to another of the host's clocks. */
 static s64 offset(ktime_t mono, enum tk_offsets to)
 {

@@ -19,5 +19,6 @@ bool parkclock_host_usable(void);
 bool parkclock_host_sample(struct parkclock_sample *sample);
 void parkclock_host_sample_slow(struct parkclock_sample *sample);
 u64 parkclock_host_generation(void);
+s64 parkclock_host_boot_ns(void);
 
 #endif
