@@ -18,7 +18,12 @@ OFFSET(parkclock_clock, timebase, 12);
 OFFSET(parkclock_clock, state, 16);
 OFFSET(parkclock_clock, generation, 24);
 OFFSET(parkclock_clock, offset_ns, 32);
-OFFSET(parkclock_clock, reserved, 64);
+OFFSET(parkclock_clock, guest_offset, 64);
+OFFSET(parkclock_clock, guest_inverse, 72);
+OFFSET(parkclock_clock, guest_shift, 80);
+OFFSET(parkclock_clock, guest_lag, 88);
+OFFSET(parkclock_clock, guest_disruptions, 96);
+OFFSET(parkclock_clock, reserved, 104);
 static_assert(sizeof(struct parkclock_clock) == 128, "struct parkclock_clock");
 
 OFFSET(parkclock_segment, base_cycles, 0);
@@ -43,7 +48,8 @@ OFFSET(parkclock_timebase, reserved0, 24);
 OFFSET(parkclock_timebase, seq, 64);
 OFFSET(parkclock_timebase, epoch, 72);
 OFFSET(parkclock_timebase, reason, 80);
-OFFSET(parkclock_timebase, reserved1, 88);
+OFFSET(parkclock_timebase, disruptions, 88);
+OFFSET(parkclock_timebase, reserved1, 96);
 OFFSET(parkclock_timebase, segment, 128);
 static_assert(sizeof(struct parkclock_timebase) == 384, "struct parkclock_timebase");
 
@@ -61,6 +67,9 @@ static_assert(PARKCLOCK_IOC_EPOCH == 0xbc07, "epoch");
 static_assert(PARKCLOCK_IOC_STOP == 0xbc09, "stop");
 static_assert(PARKCLOCK_IOC_START == 0xbc0a, "start");
 static_assert(PARKCLOCK_IOC_VIEW == 0xbc0d, "view");
+static_assert(sizeof(struct parkclock_guest_tsc) == 48, "guest_tsc");
+static_assert(PARKCLOCK_IOC_SET_GUEST_TSC == 0x4030bc0e, "set_guest_tsc");
+static_assert(PARKCLOCK_IOC_VMCLOCK == 0xbc0f, "vmclock");
 
 static const int ids[PARKCLOCK_CLOCKS] = { 1, 0, 7, 11 };
 

@@ -333,7 +333,7 @@ int parkclock_updater_read(const struct parkclock_clock *clock, int clock_id,
 	if (READ_ONCE(clock->state) & PARKCLOCK_STATE_STOPPED)
 		return -ENODATA;
 	parkclock_updater_get(rdtsc());
-	if (__parkclock_read(clock, timebase, clock_id, 1, r) < 0) {
+	if (__parkclock_read(clock, timebase, clock_id, 1, 0, r) < 0) {
 		raw_spin_lock_irqsave(&parkclock_timebase_lock, flags);
 		err = read_locked(clock, parkclock_index(clock_id), r);
 		raw_spin_unlock_irqrestore(&parkclock_timebase_lock, flags);

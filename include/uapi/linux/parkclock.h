@@ -31,7 +31,8 @@
  * Page 0 is a struct parkclock_clock. It belongs to this open of the device and its
  * views alone (a "clock") and says how this clock differs from the host's. Page 1 is
  * a struct parkclock_timebase. It is the same for everybody on the host, and
- * is the only one that changes with time. Another size or offset is EINVAL. A
+ * is the only one that changes with time. Another size or offset is EINVAL (but
+ * for the page of PARKCLOCK_IOC_VMCLOCK, which is apart from these two). A
  * writable or executable mapping is EACCES, also by mprotect() later (EPERM for
  * an executable one where /dev is mounted noexec, and of a view).
  *
@@ -100,6 +101,38 @@
  *   it runs.
  *
  *
+ * GUESTS
+ *
+ * The two pages can be a read-only memory slot of a virtual machine (KVM_MEM_READONLY),
+ * whose guest then reads the time without an exit. If the threads of its virtual CPUs
+ * are registered the page is valid whenever the guest runs, and a guest that halts lets
+ * the clock park.
+ *
+ * The guest's counter is not the host's: it has an offset, and may run at another rate.
+ * Whoever runs the guest says so (PARKCLOCK_IOC_SET_GUEST_TSC), and page 0 then has what
+ * leads from the guest's counter to the host's,
+ *
+ *	host = floor((guest - guest_offset) * guest_inverse / 2^guest_shift)
+ *
+ * the difference modulo 2^64, the product in 128 bits. That is never more than what the
+ * host's counter was, and less by guest_lag cycles at most (0 where the rates are the
+ * same). A guest's reader (parkclock_guest_read()) does as above, with these
+ * differences:
+ *
+ *  1. Of the condition bits PARKCLOCK_STATE_GUEST must be set, and no other. Readers of
+ *     the host do not look at a page that has it, but ask: what is in it is for a guest,
+ *     and a guest must not take its counter for the host's.
+ *  3. It loads what leads to the host's counter, too.
+ *  5. It loads timebase->disruptions, too, after the epoch.
+ *  6. If that is not clock->guest_disruptions: no time. The host has slept, say, and the
+ *     guest's counter has another offset since.
+ *  7. base_cycles may be up to guest_lag cycles ahead: then delta is 0.
+ *  8. The bound is that at delta + guest_lag, and what passes in guest_lag cycles more.
+ *
+ * All guarantees hold in the guest as well, as long as its counter is what
+ * PARKCLOCK_IOC_SET_GUEST_TSC said.
+ *
+ *
  * VERSIONS
  *
  * A field that exists keeps its place and meaning for ever. A later version
@@ -121,7 +154,7 @@
 
 #define PARKCLOCK_CLOCK_MAGIC		0x4b4c4350	/* "PCLK" */
 #define PARKCLOCK_TIMEBASE_MAGIC	0x42544350	/* "PCTB" */
-#define PARKCLOCK_VERSION		1
+#define PARKCLOCK_VERSION		2	/* 2: guests */
 
 /* Values of timebase->counter: what base_cycles counts. */
 #define PARKCLOCK_COUNTER_X86_TSC	1
@@ -143,6 +176,7 @@
 #define PARKCLOCK_STATE_CONDITIONS	0xffULL
 #define PARKCLOCK_STATE_STOPPED		0x01ULL	/* by PARKCLOCK_IOC_STOP or _SAVE */
 #define PARKCLOCK_STATE_CHANGING	0x02ULL	/* other fields change: for a moment */
+#define PARKCLOCK_STATE_GUEST		0x04ULL	/* to be read by a guest: see "Guests" */
 
 /*
  * Why readings from before and after cannot be subtracted: what the host's part of
@@ -170,6 +204,14 @@
  *		such that their sum goes on from what it was.
  * @offset_ns:	what this clock adds to the host's clocks, in ns. It starts as
  *		the offsets of the opener's time namespace.
+ * @guest_offset: value of the guest's counter where the host's is 0; this and the next
+ *		four mean something only with PARKCLOCK_STATE_GUEST, see "Guests"
+ * @guest_inverse: cycles of the host per cycle of the guest, in 2^-@guest_shift; more
+ *		than 2^62, and 2^63 at most
+ * @guest_shift: 57 to 69
+ * @guest_lag:	by how many of its cycles the host's counter may be ahead of what
+ *		comes out; less than 70
+ * @guest_disruptions: timebase->disruptions that all this holds for
  * @reserved:	zero
  */
 struct parkclock_clock {
@@ -180,7 +222,12 @@ struct parkclock_clock {
 	__u64 state;
 	__u64 generation;
 	__s64 offset_ns[PARKCLOCK_CLOCKS];
-	__u64 reserved[8];
+	__u64 guest_offset;
+	__u64 guest_inverse;
+	__u64 guest_shift;
+	__u64 guest_lag;
+	__u64 guest_disruptions;
+	__u64 reserved[3];
 };
 
 /**
@@ -231,6 +278,8 @@ struct parkclock_segment {
  * @reason:	PARKCLOCK_REASON_*: the host's last discontinuity, which may be
  *		one that no segment has seen yet. Of several it tells the last, and
  *		never of one of a clock's own.
+ * @disruptions: how often the counter, or its meaning for guests, can have changed:
+ *		PARKCLOCK_REASON_SUSPEND, _COUNTER and _FORK. Raised before @epoch.
  * @reserved1:	zero
  * @segment:	two copies; only the one that @seq points at may be used
  */
@@ -244,15 +293,16 @@ struct parkclock_timebase {
 	__u64 seq;
 	__u64 epoch;
 	__u64 reason;
-	__u64 reserved1[5];
+	__u64 disruptions;
+	__u64 reserved1[4];
 	struct parkclock_segment segment[2];
 };
 
 /**
  * struct parkclock_reading - a time and how far to trust it
  * @ns:		the time, in ns; never negative
- * @cycles:	value of the counter that it belongs to; 0 if the host does not
- *		keep time by it
+ * @cycles:	value of the counter that it belongs to, in a guest the guest's; 0 if the
+ *		host does not keep time by it
  * @error_ns:	the host's clock was within @ns -+ @error_ns then
  * @generation:	number of discontinuities so far; two readings with the same
  *		generation can be subtracted
@@ -271,8 +321,8 @@ struct parkclock_reading {
  * gives EFAULT, an unknown request ENOTTY, anything but zero in a field that
  * must be zero EINVAL. A call that fails has changed nothing.
  *
- * What changes the clock itself (EPOCH, OFFSETS, STOP, START, SAVE, RESTORE) needs
- * one that is open for writing, too, else EPERM. Where no argument is named it must
+ * What changes the clock itself (EPOCH, OFFSETS, STOP, START, SAVE, RESTORE,
+ * SET_GUEST_TSC, VMCLOCK) needs one that is open for writing, too, else EPERM. Where no argument is named it must
  * be zero.
  */
 #define PARKCLOCK_IOC_TYPE	0xBC
@@ -644,6 +694,76 @@ struct parkclock_restore {
  */
 #define PARKCLOCK_IOC_VIEW	_IO(PARKCLOCK_IOC_TYPE, 0x0d)
 
+/**
+ * struct parkclock_guest_tsc - argument of PARKCLOCK_IOC_SET_GUEST_TSC
+ * @offset:	what is added to get the guest's counter, modulo 2^64; of KVM, the
+ *		attribute KVM_VCPU_TSC_OFFSET of each of its virtual CPUs
+ * @ratio:	cycles of the guest per cycle of the host, in 2^-@shift; or 0 if there is
+ *		no guest: then all must be 0
+ * @shift:	48 at most; of KVM, 32 on AMD and 48 on Intel
+ * @reserved0:	zero
+ * @reserved1:	zero
+ *
+ * The guest's counter is floor(host * @ratio / 2^@shift) + @offset, as KVM, and the
+ * processor for it, compute it. Where KVM does not scale, any @shift will do with a
+ * @ratio of 2^@shift; where it does (KVM_SET_TSC_KHZ), its ratio is
+ * floor(2^@shift * guest's kHz / host's kHz).
+ *
+ * Until it is said again this holds for a host that does not sleep, goes on to keep time
+ * by its counter, and is not copied: after any of these (timebase->disruptions) the guest
+ * finds no time. POLLIN tells of all of them; the offset is to be asked for again then.
+ * Which a guest may have had the wrong time from, if this came later than its counter
+ * changed, is not undone; nor does anybody but the guest itself know if it has written
+ * its counter. It is no discontinuity, and is not part of what SAVE saves.
+ *
+ * EINVAL:	@shift is more than 48; or @ratio is 0, and @offset or @shift is not.
+ * ERANGE:	the guest's counter is not between 1/64 and 64 times as fast as the
+ *		host's; or host * @ratio / 2^@shift does not stay below 2^64 for the
+ *		next 2^56 cycles.
+ */
+struct parkclock_guest_tsc {
+	__u64 offset;
+	__u64 ratio;
+	__u32 shift;
+	__u32 reserved0;
+	__u64 reserved1[3];
+};
+
+#define PARKCLOCK_IOC_SET_GUEST_TSC \
+	_IOW(PARKCLOCK_IOC_TYPE, 0x0e, struct parkclock_guest_tsc)
+
+/*
+ * VMCLOCK: lets the clock publish a VMClock page, too (struct vmclock_abi of
+ * <linux/vmclock-abi.h>, version 1), for readers that know that and nothing of us:
+ *
+ *	ioctl(fd, PARKCLOCK_IOC_VMCLOCK, CLOCK_MONOTONIC);
+ *	mmap(NULL, PARKCLOCK_PAGE_SIZE, PROT_READ, MAP_SHARED, fd, PARKCLOCK_VMCLOCK_OFFSET);
+ *
+ * Its argument, by value, is CLOCK_MONOTONIC, for this clock's (VMCLOCK_TIME_MONOTONIC,
+ * which never goes back), or CLOCK_REALTIME, for the host's (VMCLOCK_TIME_UTC, which may
+ * be set). The page is for the guest's counter of PARKCLOCK_IOC_SET_GUEST_TSC, or where
+ * there is none for the host's. Errors (time_maxerror_nanosec, and that of the period)
+ * are those against the host's clock, also for UTC. tai_offset_sec is there if the host
+ * knows it. disruption_marker changes with timebase->disruptions, and when SET_GUEST_TSC
+ * has said something else. There is no generation counter of virtual machines in it.
+ *
+ * While the clock has references (holds, or tasks that run) the page is written at each
+ * refresh. Its readers know no window; instead its clock_status is
+ * VMCLOCK_STATUS_UNRELIABLE, and says so before the next reference could be taken, when
+ * the mapping is not valid, when the clock has had no reference for an interval, is
+ * stopped, or would need SET_GUEST_TSC again. A change of the host's clock is in it when
+ * the call that made it has ended. Should a refresh be late the page goes on, and its
+ * bound with it, for as long as the host does not change its rate.
+ *
+ * EALREADY:	there is one.
+ * EINVAL:	another argument.
+ * ENOSPC:	there are as many on the host as the module's parameter max_vmclocks allows.
+ * ENOMEM:	no memory.
+ * mmap(): ENXIO before there is one; another length is EINVAL.
+ */
+#define PARKCLOCK_IOC_VMCLOCK	_IO(PARKCLOCK_IOC_TYPE, 0x0f)
+#define PARKCLOCK_VMCLOCK_OFFSET	(2 * PARKCLOCK_PAGE_SIZE)
+
 /*
  * POLL
  *
@@ -739,26 +859,46 @@ static __inline__ __u64 __parkclock_tsc(int ordered, __u64 *zero)
 	return lo;
 }
 
+/**
+ * parkclock_guest_to_host() - the host's counter, from a guest's
+ * @cycles:  the guest's
+ * @offset:  as in struct parkclock_clock
+ * @inverse: likewise
+ * @shift:   likewise
+ *
+ * Return: the host's, or a little less: see "Guests".
+ */
+static __inline__ __u64 parkclock_guest_to_host(__u64 cycles, __u64 offset, __u64 inverse,
+						__u64 shift)
+{
+	__extension__ typedef unsigned __int128 parkclock_u128;
+
+	return (__u64)((parkclock_u128)(cycles - offset) * inverse >> (shift & 127));
+}
+
 /*
- * The algorithm at the top. @r is filled in if it is not NULL and there is a
- * time. Inlined always, so that what the caller does not ask for costs nothing.
+ * The algorithm at the top, on the host or in a guest. @r is filled in if it is not NULL
+ * and there is a time. Inlined always, so that what the caller does not ask for costs
+ * nothing.
  */
 static __inline__ __attribute__((__always_inline__)) __s64
 __parkclock_read(const struct parkclock_clock *clock,
 		 const struct parkclock_timebase *timebase, int clock_id,
-		 int ordered, struct parkclock_reading *r)
+		 int ordered, int guest, struct parkclock_reading *r)
 {
+	const __u64 conditions = guest ? PARKCLOCK_STATE_GUEST : 0;
 	const int i = parkclock_index(clock_id);
 	const struct parkclock_segment *seg;
 	__u64 state, seq, epoch, base, base_ns, frac, rate, valid, good;
 	__u64 error_ns = 0, error_rate = 0, generation = 0;
-	__u64 cycles, delta, offset, zero, seq2, state2;
+	__u64 guest_offset = 0, inverse = 0, shift = 0, lag = 0, undisrupted = 0, disruptions = 0;
+	__u64 cycles, host_cycles, delta, offset, zero, seq2, state2;
 
 	if (i < 0)
 		return PARKCLOCK_EXPIRED;
 	do {
 		state = __parkclock_acquire(&clock->state);
-		if (state & PARKCLOCK_STATE_CONDITIONS)
+		if ((state & PARKCLOCK_STATE_CONDITIONS) != conditions)
 			return state & PARKCLOCK_STATE_STOPPED ? PARKCLOCK_IS_STOPPED :
 								 PARKCLOCK_EXPIRED;
 		seq = __parkclock_acquire(&timebase->seq);
@@ -772,6 +912,13 @@ __parkclock_read(const struct parkclock_clock *clock,
 		offset = (__u64)__parkclock_load(&clock->offset_ns[i]);
 		if (i != PARKCLOCK_MONOTONIC)
 			offset += (__u64)__parkclock_load(&seg->offset_ns[i]);
+		if (guest) {
+			guest_offset = __parkclock_load(&clock->guest_offset);
+			inverse = __parkclock_load(&clock->guest_inverse);
+			shift = __parkclock_load(&clock->guest_shift);
+			lag = __parkclock_load(&clock->guest_lag);
+			undisrupted = __parkclock_load(&clock->guest_disruptions);
+		}
 		if (r) {
 			error_ns = __parkclock_load(&seg->error_ns);
 			error_rate = __parkclock_load(&seg->error_rate);
@@ -780,18 +927,29 @@ __parkclock_read(const struct parkclock_clock *clock,
 		}
 		cycles = __parkclock_tsc(ordered, &zero);
 		epoch = __parkclock_load_after(&timebase->epoch, zero);
+		if (guest) {
+			/* An epoch that is seen has its disruptions seen. */
+			__atomic_thread_fence(__ATOMIC_ACQUIRE);
+			disruptions = __parkclock_load_after(&timebase->disruptions, zero);
+		}
 		seq2 = __parkclock_load_after(&timebase->seq, zero);
 		state2 = __parkclock_load_after(&clock->state, zero);
 	} while (seq2 != seq || state2 != state);
 
-	delta = cycles - base;
-	if (epoch != good || delta >= valid)
+	host_cycles = guest ? parkclock_guest_to_host(cycles, guest_offset, inverse, shift) :
+			      cycles;
+	delta = host_cycles - base;
+	if (guest && base - host_cycles <= lag)
+		delta = 0;
+	if (epoch != good || disruptions != undisrupted || delta >= valid)
 		return PARKCLOCK_EXPIRED;
 	base_ns += parkclock_scale(delta, rate, frac) + offset;
 	if (r) {
 		r->ns = (__s64)base_ns;
 		r->cycles = cycles;
-		r->error_ns = parkclock_error(error_ns, error_rate, delta);
+		r->error_ns = parkclock_error(error_ns, error_rate, delta + lag);
+		if (guest)
+			r->error_ns = parkclock_error(r->error_ns, rate, lag);
 		r->generation = generation;
 	}
 	return (__s64)base_ns;
@@ -815,10 +973,10 @@ static __inline__ int parkclock_usable(const void *map)
 	const struct parkclock_timebase *timebase = __parkclock_timebase(map);
 
 	return clock->magic == PARKCLOCK_CLOCK_MAGIC &&
-	       clock->version >= PARKCLOCK_VERSION &&
+	       clock->version >= 1 &&
 	       clock->timebase == PARKCLOCK_PAGE_SIZE &&
 	       timebase->magic == PARKCLOCK_TIMEBASE_MAGIC &&
-	       timebase->version >= PARKCLOCK_VERSION &&
+	       timebase->version >= 1 &&
 	       timebase->counter == PARKCLOCK_COUNTER_X86_TSC;
 }
 
@@ -835,7 +993,7 @@ static __inline__ int parkclock_usable(const void *map)
  */
 static __inline__ __s64 parkclock_page_read(const void *map, int clock_id)
 {
-	return __parkclock_read(__parkclock_clock(map), __parkclock_timebase(map), clock_id, 1,
+	return __parkclock_read(__parkclock_clock(map), __parkclock_timebase(map), clock_id, 1, 0,
 				(struct parkclock_reading *)0);
 }
 
@@ -850,7 +1008,7 @@ static __inline__ __s64 parkclock_page_read(const void *map, int clock_id)
  */
 static __inline__ __s64 parkclock_page_read_relaxed(const void *map, int clock_id)
 {
-	return __parkclock_read(__parkclock_clock(map), __parkclock_timebase(map), clock_id, 0,
+	return __parkclock_read(__parkclock_clock(map), __parkclock_timebase(map), clock_id, 0, 0,
 				(struct parkclock_reading *)0);
 }
 
@@ -865,7 +1023,40 @@ static __inline__ __s64 parkclock_page_read_relaxed(const void *map, int clock_i
 static __inline__ __s64 parkclock_page_read_bound(const void *map, int clock_id,
 						  struct parkclock_reading *r)
 {
-	return __parkclock_read(__parkclock_clock(map), __parkclock_timebase(map), clock_id, 1, r);
+	return __parkclock_read(__parkclock_clock(map), __parkclock_timebase(map), clock_id, 1, 0,
+				r);
+}
+
+/**
+ * parkclock_guest_read() - the time from the page, in a guest, ordered
+ * @map:      the mapping, as the guest sees it, checked by parkclock_usable()
+ * @clock_id: CLOCK_MONOTONIC, CLOCK_REALTIME, CLOCK_BOOTTIME or CLOCK_TAI
+ *
+ * For the guest that PARKCLOCK_IOC_SET_GUEST_TSC was about, and nobody else: see
+ * "Guests". Needs no libc.
+ *
+ * Return: the time in ns, or PARKCLOCK_EXPIRED (also if there was no such call, or it is
+ * needed again), or PARKCLOCK_IS_STOPPED.
+ */
+static __inline__ __s64 parkclock_guest_read(const void *map, int clock_id)
+{
+	return __parkclock_read(__parkclock_clock(map), __parkclock_timebase(map), clock_id, 1, 1,
+				(struct parkclock_reading *)0);
+}
+
+/**
+ * parkclock_guest_read_bound() - the same, with its bound
+ * @map:      as above
+ * @clock_id: as above
+ * @r:        filled in if there is a time, else left alone
+ *
+ * Return: as above.
+ */
+static __inline__ __s64 parkclock_guest_read_bound(const void *map, int clock_id,
+						   struct parkclock_reading *r)
+{
+	return __parkclock_read(__parkclock_clock(map), __parkclock_timebase(map), clock_id, 1, 1,
+				r);
 }
 
 /**
