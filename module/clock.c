@@ -31,6 +31,7 @@
 #include "host.h"
 #include "saved.h"
 #include "updater.h"
+#include "vmclock.h"
 
 /* Where clock_gettime() differs for the caller, because of its time namespace. */
 static void take_timens_offsets(s64 *offset_ns)
@@ -65,6 +66,7 @@ struct parkclock *parkclock_clock_create(void)
 	clock->id = atomic64_inc_return(&last_id);
 	mutex_init(&clock->lock);
 	clock->fresh = true;
+	clock->guest = PARKCLOCK_NO_GUEST;
 	init_waitqueue_head(&clock->jumped);
 	parkclock_tasks_create(&clock->tasks);
 	clock->map = page_address(clock->page);
@@ -89,6 +91,8 @@ void parkclock_clock_leave(struct parkclock *clock)
 	parkclock_tasks_destroy(&clock->tasks);
 	/* Nobody else changes it any more; who has a view can still see it. */
 	WRITE_ONCE(clock->holds, 0);
+	if (clock->vmclock)
+		parkclock_vmclock_retire(clock->vmclock);
 	while (holds--)
 		parkclock_updater_put();
 	parkclock_clock_put(clock);
@@ -99,6 +103,7 @@ static void destroy(struct kref *users)
 	struct parkclock *clock = container_of(users, struct parkclock, users);
 
 	mutex_destroy(&clock->lock);
+	parkclock_vmclock_free(clock->vmclock);
 	/* It lives on for whoever has pinned it. */
 	put_page(clock->page);
 	kfree(clock);
@@ -132,6 +137,8 @@ int parkclock_clock_hold(struct parkclock *clock)
 	} else {
 		WRITE_ONCE(clock->holds, clock->holds + 1);
 		parkclock_updater_get(rdtsc());
+		if (clock->vmclock)
+			parkclock_vmclock_get(clock->vmclock);
 	}
 	mutex_unlock(&clock->lock);
 	return err;
@@ -153,6 +160,8 @@ int parkclock_clock_release(struct parkclock *clock)
 		err = -ENOENT;
 	} else {
 		WRITE_ONCE(clock->holds, clock->holds - 1);
+		if (clock->vmclock)
+			parkclock_vmclock_put(clock->vmclock);
 		parkclock_updater_put();
 	}
 	mutex_unlock(&clock->lock);
@@ -198,6 +207,8 @@ struct change {
 	u64 conditions;
 	u64 generation;
 	s64 monotonic_ns, boottime_ns;
+	struct parkclock_guest guest;
+	u64 guest_disruptions;
 };
 
 /* The change that is none. */
@@ -210,6 +221,8 @@ static struct change as_it_is(const struct parkclock *clock)
 		.generation = map->generation,
 		.monotonic_ns = map->offset_ns[PARKCLOCK_MONOTONIC],
 		.boottime_ns = map->offset_ns[PARKCLOCK_BOOTTIME],
+		.guest = clock->guest,
+		.guest_disruptions = map->guest_disruptions,
 	};
 }
 
@@ -233,8 +246,16 @@ static void change_page(struct parkclock *clock, const struct change *to)
 	WRITE_ONCE(map->generation, to->generation);
 	WRITE_ONCE(map->offset_ns[PARKCLOCK_MONOTONIC], to->monotonic_ns);
 	WRITE_ONCE(map->offset_ns[PARKCLOCK_BOOTTIME], to->boottime_ns);
+	WRITE_ONCE(map->guest_offset, to->guest.offset);
+	WRITE_ONCE(map->guest_inverse, to->guest.inverse);
+	WRITE_ONCE(map->guest_shift, to->guest.inverse_shift);
+	WRITE_ONCE(map->guest_lag, to->guest.lag);
+	WRITE_ONCE(map->guest_disruptions, to->guest_disruptions);
 	/* All of it before its end; pairs with the readers' acquire of the state. */
 	smp_store_release(&map->state, changes | to->conditions);
+	clock->guest = to->guest;
+	if (clock->vmclock)
+		parkclock_vmclock_write(clock->vmclock);
 	raw_spin_unlock_irqrestore(&parkclock_timebase_lock, flags);
 	if (jumps)
 		wake_up_interruptible_all(&clock->jumped);
@@ -249,6 +270,7 @@ static void change_page(struct parkclock *clock, const struct change *to)
  */
 void parkclock_clock_show(struct parkclock *clock, struct seq_file *m)
 {
+	const struct parkclock_vmclock *vm;
 	unsigned long flags;
 	struct change c;
 
@@ -263,6 +285,14 @@ void parkclock_clock_show(struct parkclock *clock, struct seq_file *m)
 	seq_printf(m, "boottime_offset_ns:\t%lld\n", c.boottime_ns);
 	seq_printf(m, "holds:\t%u\n", READ_ONCE(clock->holds));
 	seq_printf(m, "tasks:\t%d\n", atomic_read(&clock->tasks.count));
+	if (c.conditions & PARKCLOCK_STATE_GUEST)
+		seq_printf(m, "guest:\toffset %llu ratio %llu/2^%u%s\n", c.guest.offset,
+			   c.guest.ratio, c.guest.ratio_shift,
+			   c.guest_disruptions == parkclock_timebase_disruptions() ?
+			   "" : " disrupted");
+	vm = smp_load_acquire(&clock->vmclock);
+	if (vm)
+		seq_printf(m, "vmclock:\t%s\n", parkclock_vmclock_name(vm));
 }
 
 /**
@@ -523,6 +553,76 @@ int parkclock_clock_restore(struct parkclock *clock, const struct parkclock_save
 	      saved->boot_ns,
 	      max(saved->generation, now.generation + clock->map->generation) + 1);
 	err = 0;
+out:
+	mutex_unlock(&clock->lock);
+	return err;
+}
+
+/**
+ * parkclock_clock_set_guest() - say how a guest's counter follows from the host's
+ * @clock: the clock
+ * @tsc:   how; reserved fields are zero
+ *
+ * Context: may sleep.
+ * Return: 0, or -EINVAL or -ERANGE: see PARKCLOCK_IOC_SET_GUEST_TSC.
+ */
+int parkclock_clock_set_guest(struct parkclock *clock, const struct parkclock_guest_tsc *tsc)
+{
+	struct parkclock_guest guest = PARKCLOCK_NO_GUEST;
+	struct change c;
+	int err = 0;
+
+	if (tsc->ratio)
+		err = parkclock_guest_make(&guest, tsc->offset, tsc->ratio, tsc->shift, rdtsc());
+	else if (tsc->offset || tsc->shift)
+		err = -EINVAL;
+	if (err)
+		return err;
+	mutex_lock(&clock->lock);
+	c = as_it_is(clock);
+	c.conditions &= ~PARKCLOCK_STATE_GUEST;
+	if (tsc->ratio)
+		c.conditions |= PARKCLOCK_STATE_GUEST;
+	c.guest = guest;
+	c.guest_disruptions = parkclock_timebase_disruptions();
+	change_page(clock, &c);
+	mutex_unlock(&clock->lock);
+	return 0;
+}
+
+/**
+ * parkclock_clock_publish() - let it have a VMClock page
+ * @clock:    the clock, which is not fresh any more
+ * @clock_id: of which time: CLOCK_MONOTONIC or CLOCK_REALTIME
+ *
+ * Context: may sleep. Memory is charged to the caller.
+ * Return: 0, or an error number: see PARKCLOCK_IOC_VMCLOCK.
+ */
+int parkclock_clock_publish(struct parkclock *clock, unsigned long clock_id)
+{
+	struct parkclock_vmclock *vm;
+	unsigned int i;
+	int err = 0;
+
+	if (clock_id != CLOCK_MONOTONIC && clock_id != CLOCK_REALTIME)
+		return -EINVAL;
+	mutex_lock(&clock->lock);
+	if (clock->vmclock) {
+		err = -EALREADY;
+		goto out;
+	}
+	vm = parkclock_vmclock_create(clock, parkclock_index(clock_id));
+	if (IS_ERR(vm)) {
+		err = PTR_ERR(vm);
+		goto out;
+	}
+	/* Nobody can have read it before it is there. */
+	WRITE_ONCE(clock->fresh, false);
+	/* From here on its changes are seen; pairs with who maps the page. */
+	smp_store_release(&clock->vmclock, vm);
+	for (i = 0; i < clock->holds; i++)
+		parkclock_vmclock_get(vm);
+	parkclock_tasks_publish(&clock->tasks, vm);
 out:
 	mutex_unlock(&clock->lock);
 	return err;

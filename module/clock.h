@@ -10,10 +10,12 @@
 #include <linux/parkclock.h>
 #include <linux/wait.h>
 
+#include "guest.h"
 #include "tasks.h"
 #include "timebase.h"
 
 struct page;
+struct parkclock_vmclock;
 struct seq_file;
 
 /**
@@ -28,6 +30,8 @@ struct seq_file;
  * @lived:   @boot_ns is its own, and not the host's
  * @boot_ns: REALTIME when its life began
  * @stopped: the host's clocks when this one was stopped, if it is
+ * @guest:   for whose counter the page is; changed as @map
+ * @vmclock: its VMClock page, if it has one; then for good
  * @jumped:  who waits for a discontinuity of it
  * @tasks:   those that are registered with it
  */
@@ -42,6 +46,8 @@ struct parkclock {
 	bool lived;
 	s64 boot_ns;
 	struct parkclock_now stopped;
+	struct parkclock_guest guest;
+	struct parkclock_vmclock *vmclock;
 	wait_queue_head_t jumped;
 	struct parkclock_tasks tasks;
 };
@@ -63,5 +69,7 @@ int parkclock_clock_start(struct parkclock *clock, unsigned long gap);
 void parkclock_clock_save(struct parkclock *clock, struct parkclock_saved *saved);
 int parkclock_clock_restore(struct parkclock *clock, const struct parkclock_saved *saved,
 			    u32 gap);
+int parkclock_clock_set_guest(struct parkclock *clock, const struct parkclock_guest_tsc *tsc);
+int parkclock_clock_publish(struct parkclock *clock, unsigned long clock_id);
 
 #endif

@@ -119,6 +119,18 @@ static long parkclock_ioctl_restore(struct parkclock *clock,
 	return parkclock_clock_restore(clock, &in.saved, in.gap);
 }
 
+static long parkclock_ioctl_set_guest(struct parkclock *clock,
+				      const struct parkclock_guest_tsc __user *arg)
+{
+	struct parkclock_guest_tsc in;
+
+	if (copy_from_user(&in, arg, sizeof(in)))
+		return -EFAULT;
+	if (in.reserved0 || memchr_inv(in.reserved1, 0, sizeof(in.reserved1)))
+		return -EINVAL;
+	return parkclock_clock_set_guest(clock, &in);
+}
+
 /* What changes a clock. */
 static long parkclock_ioctl_owner(struct parkclock *clock, unsigned int cmd, unsigned long arg)
 {
@@ -133,6 +145,10 @@ static long parkclock_ioctl_owner(struct parkclock *clock, unsigned int cmd, uns
 		return parkclock_clock_start(clock, arg);
 	case PARKCLOCK_IOC_SAVE:
 		return parkclock_ioctl_save(clock, (void __user *)arg);
+	case PARKCLOCK_IOC_SET_GUEST_TSC:
+		return parkclock_ioctl_set_guest(clock, (void __user *)arg);
+	case PARKCLOCK_IOC_VMCLOCK:
+		return parkclock_clock_publish(clock, arg);
 	default:
 		return parkclock_ioctl_restore(clock, (void __user *)arg);
 	}
@@ -168,6 +184,8 @@ static long parkclock_ioctl(struct file *file, unsigned int cmd, unsigned long a
 	case PARKCLOCK_IOC_START:
 	case PARKCLOCK_IOC_SAVE:
 	case PARKCLOCK_IOC_RESTORE:
+	case PARKCLOCK_IOC_SET_GUEST_TSC:
+	case PARKCLOCK_IOC_VMCLOCK:
 		if (!(file->f_mode & FMODE_WRITE))
 			return -EPERM;
 		return parkclock_ioctl_owner(clock, cmd, arg);

@@ -21,6 +21,7 @@
 #include "host.h"
 #include "timebase.h"
 #include "updater.h"
+#include "vmclock.h"
 
 /**
  * parkclock_file_create() - for an open file
@@ -69,13 +70,26 @@ __poll_t parkclock_file_poll(struct file *file, poll_table *wait)
 	return EPOLLIN | EPOLLRDNORM;
 }
 
+#define VMCLOCK_PGOFF	(PARKCLOCK_VMCLOCK_OFFSET / PARKCLOCK_PAGE_SIZE)
+
 static vm_fault_t parkclock_fault(struct vm_fault *vmf)
 {
 	struct parkclock_file *f = vmf->vma->vm_file->private_data;
-	struct page *page = vmf->pgoff ? parkclock_timebase_page() : f->clock->page;
+	struct page *page;
 
-	if (vmf->pgoff > 1)
+	switch (vmf->pgoff) {
+	case 0:
+		page = f->clock->page;
+		break;
+	case 1:
+		page = parkclock_timebase_page();
+		break;
+	case VMCLOCK_PGOFF:
+		page = parkclock_vmclock_page(f->clock->vmclock);
+		break;
+	default:
 		return VM_FAULT_SIGBUS;
+	}
 	get_page(page);
 	vmf->page = page;
 	return 0;
@@ -89,10 +103,18 @@ int parkclock_file_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct parkclock_file *f = file->private_data;
 
+	const unsigned long size = vma->vm_end - vma->vm_start;
+
 	BUILD_BUG_ON(PAGE_SIZE != PARKCLOCK_PAGE_SIZE);
 
-	if (vma->vm_pgoff || vma->vm_end - vma->vm_start != PARKCLOCK_MAP_SIZE)
+	/* Of a mapping that there is, each page is there for good. */
+	if (vma->vm_pgoff == VMCLOCK_PGOFF && size == PARKCLOCK_PAGE_SIZE) {
+		/* Pairs with parkclock_clock_publish(). */
+		if (!smp_load_acquire(&f->clock->vmclock))
+			return -ENXIO;
+	} else if (vma->vm_pgoff || size != PARKCLOCK_MAP_SIZE) {
 		return -EINVAL;
+	}
 	if (vma->vm_flags & (VM_WRITE | VM_EXEC))
 		return -EACCES;
 	/* Neither mprotect() nor a forced write (ptrace) comes past this. */

@@ -65,7 +65,7 @@ static struct {
 	 */
 	seqcount_t seq;
 	struct host_terms terms;
-	struct parkclock_timebase *page;	/* epoch, reason: written by the listener alone */
+	struct parkclock_timebase *page;	/* for the listener alone, see host_init() */
 	atomic64_t forks;
 	bool jumped;			/* and nobody was woken for it yet */
 	struct irq_work changed_work;
@@ -99,6 +99,13 @@ static u64 reason(const struct host_terms *old, const struct host_terms *new)
 		return moved(old, new, PARKCLOCK_TAI) ? PARKCLOCK_REASON_TAI :
 							PARKCLOCK_REASON_NONE;
 	return moved(old, new, PARKCLOCK_TAI) ? PARKCLOCK_REASON_STEP : PARKCLOCK_REASON_LEAP;
+}
+
+/* Is the counter, or what a guest's follows from it by, not what it was? */
+static bool disrupts(u64 why)
+{
+	return why == PARKCLOCK_REASON_SUSPEND || why == PARKCLOCK_REASON_COUNTER ||
+	       why == PARKCLOCK_REASON_FORK;
 }
 
 /*
@@ -143,6 +150,11 @@ static int host_update(struct notifier_block *nb, unsigned long was_set, void *d
 		terms.generation++;
 		/* Before the terms, from which a segment has its generation. */
 		WRITE_ONCE(host.page->reason, why);
+	}
+	if (disrupts(why)) {
+		WRITE_ONCE(host.page->disruptions, host.page->disruptions + 1);
+		/* Before the epoch; pairs with the acquire in a guest's reader. */
+		smp_wmb();
 	}
 	if (changed) {
 		terms.epoch++;
@@ -354,7 +366,8 @@ static void stop_listening(void)
 
 /**
  * parkclock_host_init() - begin to listen
- * @page:    whose epoch and reason it writes; the epoch when segments become invalid
+ * @page:    whose epoch, reason and disruptions the listener writes; the epoch when
+ *	     segments become invalid
  * @changed: called after that, in hard interrupt context, on PREEMPT_RT too
  *
  * The host can be sampled when this returns: registering calls the listener.

@@ -17,6 +17,7 @@ static unsigned int interval_ms = 1000;
 static unsigned int window_intervals = 4;
 static unsigned int slack_percent = 5;
 static unsigned int max_tasks = 16384;
+static unsigned int max_vmclocks = 1024;
 static bool enabled = true;
 
 /* @set: makes it so; it is in range */
@@ -71,7 +72,7 @@ __MODULE_PARM_TYPE(slack_percent, "uint");
 MODULE_PARM_DESC(slack_percent,
 		 "How late a refresh may be to share a wake-up, in percent of the interval (0 to 50, default 5)");
 
-/* What is registered already stays. */
+/* What is there already stays. */
 static void limit_set(unsigned int *parameter, unsigned int value)
 {
 	WRITE_ONCE(*parameter, value);
@@ -82,6 +83,12 @@ module_param_cb(max_tasks, &range_ops, &tasks_range, 0644);
 __MODULE_PARM_TYPE(max_tasks, "uint");
 MODULE_PARM_DESC(max_tasks,
 		 "How many tasks may be registered with one clock (1 to 1048576, default 16384)");
+
+static struct uint_range vmclocks_range = { &max_vmclocks, 0, 65536, limit_set };
+module_param_cb(max_vmclocks, &range_ops, &vmclocks_range, 0644);
+__MODULE_PARM_TYPE(max_vmclocks, "uint");
+MODULE_PARM_DESC(max_vmclocks,
+		 "How many clocks may have a VMClock page (0 to 65536, default 1024)");
 
 static int enabled_set(const char *val, const struct kernel_param *kp)
 {
@@ -137,4 +144,12 @@ unsigned int parkclock_slack_percent(void)
 unsigned int parkclock_max_tasks(void)
 {
 	return READ_ONCE(max_tasks);
+}
+
+/**
+ * parkclock_max_vmclocks() - how many clocks may have a VMClock page
+ */
+unsigned int parkclock_max_vmclocks(void)
+{
+	return READ_ONCE(max_vmclocks);
 }

@@ -9,5 +9,6 @@ unsigned int parkclock_interval_ms(void);
 unsigned int parkclock_window_intervals(void);
 unsigned int parkclock_slack_percent(void);
 unsigned int parkclock_max_tasks(void);
+unsigned int parkclock_max_vmclocks(void);
 
 #endif

@@ -273,6 +273,123 @@ static void refuses_conditions(struct kunit *test)
 	}
 }
 
+/* As times(), by a guest's readers. */
+static int guest_times(const void *map)
+{
+	struct parkclock_reading r;
+	int n = 0;
+
+	for (int i = 0; i < PARKCLOCK_CLOCKS; i++) {
+		n += parkclock_guest_read(map, ids[i]) >= 0;
+		n += parkclock_guest_read_bound(map, ids[i], &r) >= 0;
+	}
+	return n;
+}
+
+#define ALL_GUEST_TIMES	(2 * PARKCLOCK_CLOCKS)
+
+/* Our counter is that of a guest, which goes three times as fast as its host's. */
+static void make_guest(struct mapping *m)
+{
+	m->clock->state |= PARKCLOCK_STATE_GUEST;
+	m->clock->guest_offset = -(1ULL << 40);
+	m->clock->guest_inverse = 6148914691236517205ULL;	/* 2^64 / 3 */
+	m->clock->guest_shift = 64;
+	m->clock->guest_lag = 3;
+	m->clock->guest_disruptions = 8;
+	m->timebase->disruptions = 8;
+	m->seg->base_cycles = (m->seg->base_cycles + (1ULL << 40)) / 3;
+}
+
+static void guest_reads(struct kunit *test)
+{
+	struct mapping *m = test->priv;
+	struct parkclock_reading r;
+	u64 host;
+
+	make_guest(m);
+	KUNIT_EXPECT_EQ(test, 1, parkclock_usable(m->map));
+	KUNIT_EXPECT_EQ(test, ALL_GUEST_TIMES, guest_times(m->map));
+	/* Nobody takes it for the host's. */
+	KUNIT_EXPECT_EQ(test, 0, times(m->map));
+	KUNIT_EXPECT_EQ(test, PARKCLOCK_EXPIRED, parkclock_page_read(m->map, 1));
+	for (int i = 0; i < PARKCLOCK_CLOCKS; i++) {
+		s64 ns = 1000000000000 + i * 1000000000LL - i;
+
+		KUNIT_EXPECT_EQ(test, ns, parkclock_guest_read(m->map, ids[i]));
+		KUNIT_EXPECT_EQ(test, ns, parkclock_guest_read_bound(m->map, ids[i], &r));
+	}
+	m->seg->rate = 5ULL << 56;
+	m->seg->error_rate = 1ULL << 55;
+	KUNIT_ASSERT_GT(test, parkclock_guest_read_bound(m->map, 1, &r), 0LL);
+	host = (r.cycles + (1ULL << 40)) / 3;
+	/* The inverse is a little less than a third. */
+	KUNIT_EXPECT_GE(test, 1000000000000 + 5 * (host - m->seg->base_cycles), r.ns);
+	KUNIT_EXPECT_GE(test, r.ns, 1000000000000 + 5 * (host - m->seg->base_cycles - 1));
+	/* 3 ns, half a cycle per cycle, of 3 more than it knows; in which 15 ns pass. */
+	KUNIT_EXPECT_EQ(test, 3 + ((r.ns - 1000000000000) / 5 + 3 + 1) / 2 + 15, r.error_ns);
+	KUNIT_EXPECT_EQ(test, 14, r.generation);
+}
+
+/* What the guest's counter leads to may be behind the host's by the lag, and so the base. */
+static void guest_before_the_base(struct kunit *test)
+{
+	struct mapping *m = test->priv;
+	struct parkclock_reading r;
+
+	make_guest(m);
+	/* For a moment it is the same: 2^40 cycles, of which none has passed. */
+	m->clock->guest_inverse = 1ULL << 62;
+	m->clock->guest_shift = 127;
+	m->clock->guest_lag = 7;
+	m->seg->rate = 1ULL << 56;
+	for (u64 base = 0; base <= 7; base++) {
+		m->seg->base_cycles = base;
+		KUNIT_EXPECT_EQ(test, 1000000000000, parkclock_guest_read_bound(m->map, 1, &r));
+		KUNIT_EXPECT_EQ(test, 3 + 7, r.error_ns);
+	}
+	m->seg->base_cycles = 8;
+	KUNIT_EXPECT_EQ(test, 0, guest_times(m->map));
+	/* And the end is no later for it. */
+	m->seg->base_cycles = -16ULL;
+	m->seg->valid_cycles = 17;
+	KUNIT_EXPECT_EQ(test, 1000000000016, parkclock_guest_read(m->map, 1));
+	m->seg->valid_cycles = 16;
+	KUNIT_EXPECT_EQ(test, 0, guest_times(m->map));
+}
+
+static void guest_refuses(struct kunit *test)
+{
+	struct mapping *m = test->priv;
+
+	/* Nobody said what its counter is. */
+	KUNIT_EXPECT_EQ(test, 0, guest_times(m->map));
+	make_guest(m);
+	m->timebase->disruptions++;
+	KUNIT_EXPECT_EQ(test, 0, guest_times(m->map));
+	m->timebase->disruptions -= 2;
+	KUNIT_EXPECT_EQ(test, 0, guest_times(m->map));
+	m->timebase->disruptions++;
+	KUNIT_EXPECT_EQ(test, ALL_GUEST_TIMES, guest_times(m->map));
+	m->timebase->epoch++;
+	KUNIT_EXPECT_EQ(test, 0, guest_times(m->map));
+	m->timebase->epoch--;
+	for (int bit = 0; bit < 8; bit++) {
+		u64 state = m->clock->state;
+		s64 why = bit ? PARKCLOCK_EXPIRED : PARKCLOCK_IS_STOPPED;
+
+		m->clock->state ^= 1ULL << bit;
+		KUNIT_EXPECT_EQ(test, 0, guest_times(m->map));
+		KUNIT_EXPECT_EQ(test, why, parkclock_guest_read(m->map, 1));
+		m->clock->state = state;
+	}
+	KUNIT_EXPECT_EQ(test, PARKCLOCK_EXPIRED, parkclock_guest_read(m->map, 2));
+	KUNIT_EXPECT_EQ(test, ALL_GUEST_TIMES, guest_times(m->map));
+	/* A guest's counter that has nothing to do with what was said. */
+	m->clock->guest_offset += 1ULL << 60;
+	KUNIT_EXPECT_EQ(test, 0, guest_times(m->map));
+}
+
 static void usable(struct kunit *test)
 {
 	struct mapping *m = test->priv;
@@ -307,6 +424,9 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(refuses_a_counter_that_went_back),
 	KUNIT_CASE(refuses_another_epoch),
 	KUNIT_CASE(refuses_conditions),
+	KUNIT_CASE(guest_reads),
+	KUNIT_CASE(guest_before_the_base),
+	KUNIT_CASE(guest_refuses),
 	KUNIT_CASE(usable),
 	{}
 };

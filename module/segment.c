@@ -33,12 +33,6 @@
  */
 #include "segment.h"
 
-/* No slew faster than 1/2048 (488 ppm): what adjtime() allows itself, about. */
-#define PARKCLOCK_SLEW_SHIFT	11
-
-/* By how many cycles the counter of another CPU may be behind: some microseconds. */
-#define PARKCLOCK_SKEW_CYCLES	16384
-
 /**
  * parkclock_segment_at() - what a segment says at a counter value
  * @seg:    the segment
@@ -73,13 +67,19 @@ int parkclock_segment_covers(const struct parkclock_segment *seg, __u64 cycles)
 	return cycles - seg->base_cycles < seg->valid_cycles;
 }
 
-/*
- * The change of rate that covers @offset (in 2^-56 ns) in @cycles, or @limit if
- * that is less. A 128-bit number is not to be divided in the kernel; so what
- * does not fit 63 bits is shifted until it does, which leaves the quotient good
- * to 2^-14 while @cycles is less than 2^48 (a day). Never more than it should be.
+/**
+ * parkclock_segment_slope() - the change of rate that covers an offset
+ * @offset: the offset
+ * @cycles: in how many cycles
+ * @limit:  the most that it may be
+ *
+ * A 128-bit number is not to be divided in the kernel; so what does not fit 63 bits is
+ * shifted until it does, which leaves the quotient good to 2^-14 while @cycles is less
+ * than 2^48 (a day).
+ *
+ * Return: @offset / @cycles, or a little less; @limit at most.
  */
-static __u64 rate_change(unsigned __int128 offset, __u64 cycles, __u64 limit)
+__u64 parkclock_segment_slope(unsigned __int128 offset, __u64 cycles, __u64 limit)
 {
 	__u64 high = offset >> 63;
 	unsigned int shift;
@@ -110,8 +110,8 @@ __u64 parkclock_segment_rate(const struct parkclock_sample *from,
 	__int128 more = to->now - from->now - (unsigned __int128)cycles * to->rate;
 
 	if (more < 0)
-		return to->rate - rate_change(-more, cycles, to->rate_slop);
-	return to->rate + rate_change(more, cycles, to->rate_slop);
+		return to->rate - parkclock_segment_slope(-more, cycles, to->rate_slop);
+	return to->rate + parkclock_segment_slope(more, cycles, to->rate_slop);
 }
 
 /**
@@ -190,9 +190,9 @@ void parkclock_segment_make(struct parkclock_segment *seg, const struct parkcloc
 	const __u64 limit = rate >> PARKCLOCK_SLEW_SHIFT;
 	const int ahead = base > sample->now;
 	const unsigned __int128 off = ahead ? base - sample->now : sample->now - base;
-	const __u64 slew = rate_change(off, slew_cycles, limit);
+	const __u64 slew = parkclock_segment_slope(off, slew_cycles, limit);
 	/* What would be as far off at the end of the window as it was at its base. */
-	const __u64 least = rate_change(2 * off, valid_cycles, limit);
+	const __u64 least = parkclock_segment_slope(2 * off, valid_cycles, limit);
 	int i;
 
 	*seg = (struct parkclock_segment) {

@@ -16,6 +16,12 @@
 
 #define PARKCLOCK_ONE_NS	((unsigned __int128)1 << PARKCLOCK_SHIFT)
 
+/* No slew faster than 1/2048 (488 ppm): what adjtime() allows itself, about. */
+#define PARKCLOCK_SLEW_SHIFT	11
+
+/* By how many cycles the counter of another CPU may be behind: some microseconds. */
+#define PARKCLOCK_SKEW_CYCLES	16384
+
 /**
  * struct parkclock_sample - the host's clock at one counter value
  * @cycles:	the counter
@@ -48,6 +54,7 @@ enum parkclock_refresh {
 
 unsigned __int128 parkclock_segment_at(const struct parkclock_segment *seg, __u64 cycles);
 int parkclock_segment_covers(const struct parkclock_segment *seg, __u64 cycles);
+__u64 parkclock_segment_slope(unsigned __int128 offset, __u64 cycles, __u64 limit);
 __u64 parkclock_segment_rate(const struct parkclock_sample *from,
 			     const struct parkclock_sample *to);
 unsigned __int128 parkclock_segment_base(const struct parkclock_segment *old,

@@ -19,7 +19,7 @@
  *
  *	parkclock_task.lock		the task's switches against those who come from
  *					the side: settle, remove, QUERY; and under that
- *	  parkclock_timebase_lock	in parkclock_updater_get()
+ *	  parkclock_timebase_lock	in parkclock_updater_get() and parkclock_vmclock_get()
  *	table_lock			changes of the table, filter and lists
  *
  * The switches of one task come one after another, on whatever CPUs, each ordered
@@ -53,6 +53,7 @@
 #include "timebase.h"
 #include "trace.h"
 #include "updater.h"
+#include "vmclock.h"
 
 /* 10,000 tasks set one bit of the filter in 26, and few share a bucket. */
 #define FILTER_BITS	18
@@ -160,6 +161,8 @@ int parkclock_switch_add(struct parkclock_task *t, const struct parkclock_task *
 	else
 		err = parkclock_switch_check(t->tasks, t->task);
 	if (!err) {
+		/* Nobody sees it yet. */
+		t->hold = t->tasks->vmclock ? PARKCLOCK_TASK_PUBLISHES : 0;
 		hlist_add_head_rcu(&t->link, bucket_of(t->hash));
 		set_bit(t->hash, filter);
 		list_add_tail_rcu(&t->list_link, &t->tasks->list);
@@ -210,6 +213,41 @@ void parkclock_switch_unlist(struct parkclock_task *t)
 }
 
 /**
+ * parkclock_switch_set_vmclock() - let what is added from now on know of it
+ * @tasks: the clock's registrations
+ * @vm:    its VMClock page
+ *
+ * Context: any but NMI.
+ */
+void parkclock_switch_set_vmclock(struct parkclock_tasks *tasks, struct parkclock_vmclock *vm)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&table_lock, flags);
+	tasks->vmclock = vm;
+	raw_spin_unlock_irqrestore(&table_lock, flags);
+}
+
+/**
+ * parkclock_switch_publish() - and what was added before
+ * @t: a registration of that clock
+ *
+ * Context: any but NMI.
+ */
+void parkclock_switch_publish(struct parkclock_task *t)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&t->lock, flags);
+	if (!(t->hold & PARKCLOCK_TASK_PUBLISHES)) {
+		t->hold |= PARKCLOCK_TASK_PUBLISHES;
+		if (t->hold & PARKCLOCK_TASK_HOLDS)
+			parkclock_vmclock_get(t->tasks->vmclock);
+	}
+	raw_spin_unlock_irqrestore(&t->lock, flags);
+}
+
+/**
  * parkclock_switch_find() - the registration of a task
  * @tasks: the clock's registrations
  * @task:  the task
@@ -228,6 +266,31 @@ struct parkclock_task *parkclock_switch_find(const struct parkclock_tasks *tasks
 	return NULL;
 }
 
+/* It holds nothing yet. */
+static __always_inline void take_reference(struct parkclock_task *t, u64 cycles)
+{
+	this_cpu_inc(transitions.begun);
+	if (parkclock_updater_get(cycles)) {
+		this_cpu_inc(transitions.wakes);
+		trace_parkclock_run_wake(t->task);
+	}
+}
+
+static noinline void take_references(struct parkclock_task *t, u64 cycles)
+{
+	t->hold |= PARKCLOCK_TASK_HOLDS;
+	take_reference(t, cycles);
+	parkclock_vmclock_get(t->tasks->vmclock);
+}
+
+static noinline void drop_references(struct parkclock_task *t)
+{
+	t->hold &= ~PARKCLOCK_TASK_HOLDS;
+	parkclock_vmclock_put(t->tasks->vmclock);
+	this_cpu_inc(transitions.ended);
+	parkclock_updater_put();
+}
+
 /* The task begins to run on @cpu. */
 static __always_inline void begin(struct parkclock_task *t, int cpu)
 {
@@ -241,17 +304,14 @@ static __always_inline void begin(struct parkclock_task *t, int cpu)
 	t->running = true;
 	t->cpu = cpu;
 	t->since = cycles;
-	if (t->holding) {
-		/* It was preempted; all is well, unless the timer is late. */
-		if (unlikely(parkclock_timebase_stale(cycles)))
-			parkclock_updater_get_slow();
-		return;
-	}
-	t->holding = true;
-	this_cpu_inc(transitions.begun);
-	if (parkclock_updater_get(cycles)) {
-		this_cpu_inc(transitions.wakes);
-		trace_parkclock_run_wake(t->task);
+	if (!t->hold) {
+		t->hold = PARKCLOCK_TASK_HOLDS;
+		take_reference(t, cycles);
+	} else if (!(t->hold & PARKCLOCK_TASK_HOLDS)) {
+		take_references(t, cycles);
+	} else if (unlikely(parkclock_timebase_stale(cycles))) {
+		/* It was preempted, and all is well but that the timer is late. */
+		parkclock_updater_get_slow();
 	}
 }
 
@@ -262,10 +322,14 @@ static __always_inline void end(struct parkclock_task *t, u64 ran, bool preempte
 
 	t->ran += ran;
 	t->running = false;
-	if (t->holding && !preempted) {
-		t->holding = false;
+	if (preempted)
+		return;
+	if (t->hold == PARKCLOCK_TASK_HOLDS) {
+		t->hold = 0;
 		this_cpu_inc(transitions.ended);
 		parkclock_updater_put();
+	} else if (t->hold & PARKCLOCK_TASK_HOLDS) {
+		drop_references(t);
 	}
 }
 
@@ -432,7 +496,7 @@ u64 parkclock_switch_ran(struct parkclock_task *t, bool *holding)
 
 	raw_spin_lock_irqsave(&t->lock, flags);
 	cycles = t->ran + runs_for(t);
-	*holding = t->holding;
+	*holding = t->hold & PARKCLOCK_TASK_HOLDS;
 	raw_spin_unlock_irqrestore(&t->lock, flags);
 	return cycles;
 }

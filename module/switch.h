@@ -13,7 +13,15 @@
 #include <linux/types.h>
 
 struct parkclock_tasks;
+struct parkclock_vmclock;
 struct task_struct;
+
+/*
+ * Bits of parkclock_task.hold: it holds a reference to the updater; and then one to the
+ * clock's VMClock page, too.
+ */
+#define PARKCLOCK_TASK_HOLDS		0x1
+#define PARKCLOCK_TASK_PUBLISHES	0x2
 
 /**
  * struct parkclock_task - a registration: of one task, with one clock
@@ -26,7 +34,7 @@ struct task_struct;
  * @gone_link: in @tasks->gone
  * @lock:      protects the rest
  * @seen:      a switch of the task has seen this
- * @holding:   it holds a reference to the updater
+ * @hold:      PARKCLOCK_TASK_HOLDS, _PUBLISHES
  * @running:   it runs, on @cpu, since the counter was @since there
  * @cpu:       see @running
  * @since:     see @running
@@ -44,7 +52,7 @@ struct parkclock_task {
 	struct llist_node gone_link;
 	raw_spinlock_t lock ____cacheline_aligned;	/* the rest */
 	bool seen;
-	bool holding;
+	u8 hold;
 	bool running;
 	int cpu;
 	u64 since;
@@ -60,6 +68,8 @@ int parkclock_switch_check(const struct parkclock_tasks *tasks, const struct tas
 int parkclock_switch_add(struct parkclock_task *t, const struct parkclock_task *parent);
 bool parkclock_switch_remove(struct parkclock_task *t);
 void parkclock_switch_unlist(struct parkclock_task *t);
+void parkclock_switch_set_vmclock(struct parkclock_tasks *tasks, struct parkclock_vmclock *vm);
+void parkclock_switch_publish(struct parkclock_task *t);
 struct parkclock_task *parkclock_switch_find(const struct parkclock_tasks *tasks,
 					     const struct task_struct *task);
 bool parkclock_switch_settle(struct parkclock_task *t);

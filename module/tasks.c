@@ -514,6 +514,27 @@ void parkclock_tasks_query(struct parkclock_tasks *tasks, struct parkclock_query
 }
 
 /**
+ * parkclock_tasks_publish() - let those who run hold the clock's VMClock page, too
+ * @tasks: the clock's registrations
+ * @vm:    the page
+ *
+ * Context: may sleep. Once.
+ */
+void parkclock_tasks_publish(struct parkclock_tasks *tasks, struct parkclock_vmclock *vm)
+{
+	struct parkclock_task *t;
+
+	mutex_lock(&tasks->lock);
+	parkclock_switch_set_vmclock(tasks, vm);
+	/* What is added from now on knows of it. */
+	list_for_each_entry_rcu(t, &tasks->list, list_link, lockdep_is_held(&tasks->lock)) {
+		parkclock_switch_publish(t);
+		cond_resched();
+	}
+	mutex_unlock(&tasks->lock);
+}
+
+/**
  * parkclock_tasks_create() - a clock without registrations
  * @tasks: they
  *

@@ -15,10 +15,13 @@
 
 struct parkclock;
 struct parkclock_task;
+struct parkclock_vmclock;
 struct task_struct;
 
 /**
  * struct parkclock_tasks - the registrations of a clock
+ * @vmclock:   the clock's VMClock page, if it has one: those who run hold it, too.
+ *             Protected by the lock of switch.c
  * @list:      all of them; what is added, is added at its end under the lock of
  *             switch.c, while others walk along it
  * @lock:      protects what is on @list from going, and the next three
@@ -32,6 +35,7 @@ struct task_struct;
  * @reap_work: frees what is on @gone
  */
 struct parkclock_tasks {
+	struct parkclock_vmclock *vmclock;
 	struct list_head list;
 	struct mutex lock;	/* see above */
 	bool used;
@@ -49,6 +53,7 @@ void parkclock_tasks_destroy(struct parkclock_tasks *tasks);
 int parkclock_tasks_register(struct parkclock_tasks *tasks, s32 tid, u32 flags, bool others);
 int parkclock_tasks_unregister(struct parkclock_tasks *tasks, s32 tid, u32 flags, bool others);
 void parkclock_tasks_query(struct parkclock_tasks *tasks, struct parkclock_query *q);
+void parkclock_tasks_publish(struct parkclock_tasks *tasks, struct parkclock_vmclock *vm);
 
 void parkclock_tasks_inherit(struct parkclock_task *parent, struct task_struct *child);
 void parkclock_tasks_discard(struct parkclock_task *t);

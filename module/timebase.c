@@ -46,6 +46,7 @@
 #include "params.h"
 #include "timebase.h"
 #include "trace.h"
+#include "vmclock.h"
 
 DEFINE_RAW_SPINLOCK(parkclock_timebase_lock);
 
@@ -58,6 +59,7 @@ static struct {
 	const struct parkclock_segment *seg;	/* what is published; constant, in the page */
 	struct parkclock_sample last;	/* from which a mean rate is measured; epoch 0: none */
 	u64 rate_changes;		/* of the host, when @seg was made */
+	u64 rate_error;			/* how far the host's rate can be from that of @seg */
 	u64 slew_cycles;		/* what parkclock_segment_slew() said last */
 	unsigned __int128 floor;	/* MONOTONIC in 2^-56 ns */
 	u64 refreshes;
@@ -247,6 +249,7 @@ void parkclock_timebase_invalidate(void)
 		tb.floor = most;
 	tb.invalidations++;
 	trace_parkclock_invalidate(old.epoch, READ_ONCE(tb.map->epoch));
+	parkclock_vmclock_update();
 }
 
 /**
@@ -278,7 +281,7 @@ void parkclock_timebase_check_epoch(void)
  */
 bool parkclock_timebase_refresh(enum parkclock_refresh how)
 {
-	const u64 interval = ms_to_cycles(parkclock_interval_ms());
+	const u64 interval = parkclock_timebase_interval();
 	const u64 window = interval * parkclock_window_intervals();
 	const struct parkclock_segment *old = tb.seg;
 	struct parkclock_segment new;
@@ -311,9 +314,63 @@ bool parkclock_timebase_refresh(enum parkclock_refresh how)
 		parkclock_segment_lift(&new, last, most);
 	}
 	publish(&new);
+	tb.rate_error = sample.rate_slop + (new.rate > sample.rate ? new.rate - sample.rate :
+								     sample.rate - new.rate);
 	tb.refreshes++;
 	trace_parkclock_refresh(&new, (s64)((__int128)(base - sample.now) >> PARKCLOCK_SHIFT));
+	parkclock_vmclock_update();
 	return true;
+}
+
+/**
+ * parkclock_timebase_disruptions() - how often the counter can have been disrupted
+ *
+ * Context: any.
+ */
+u64 parkclock_timebase_disruptions(void)
+{
+	return READ_ONCE(tb.map->disruptions);
+}
+
+/**
+ * parkclock_timebase_valid() - the segment in the page, if it can be read
+ * @cycles: the counter now
+ *
+ * Context: parkclock_timebase_lock held.
+ * Return: it, or NULL.
+ */
+const struct parkclock_segment *parkclock_timebase_valid(u64 cycles)
+{
+	lockdep_assert_held(&parkclock_timebase_lock);
+
+	if (tb.seg->epoch != READ_ONCE(tb.map->epoch) || !in_use(tb.seg, cycles))
+		return NULL;
+	return tb.seg;
+}
+
+/**
+ * parkclock_timebase_rate_error() - how far the host's rate can be from that of the segment
+ *
+ * For as long as the epoch does not change, also after the window.
+ *
+ * Context: parkclock_timebase_lock held.
+ * Return: 2^-56 ns per cycle.
+ */
+u64 parkclock_timebase_rate_error(void)
+{
+	lockdep_assert_held(&parkclock_timebase_lock);
+
+	return tb.rate_error;
+}
+
+/**
+ * parkclock_timebase_interval() - time between two refreshes, in cycles
+ *
+ * Context: any.
+ */
+u64 parkclock_timebase_interval(void)
+{
+	return ms_to_cycles(parkclock_interval_ms());
 }
 
 static void take_now(struct parkclock_now *now, unsigned __int128 mono, const s64 *offset_ns)

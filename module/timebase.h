@@ -49,6 +49,10 @@ void parkclock_timebase_now_host(struct parkclock_now *now);
 void parkclock_timebase_query(struct parkclock_query *q);
 void parkclock_timebase_accuracy(struct parkclock_accuracy *a);
 u64 parkclock_timebase_ns(u64 cycles);
+u64 parkclock_timebase_disruptions(void);
+const struct parkclock_segment *parkclock_timebase_valid(u64 cycles);
+u64 parkclock_timebase_rate_error(void);
+u64 parkclock_timebase_interval(void);
 
 /* What is in the page, for parkclock_timebase_stale() alone; written under the lock. */
 extern struct parkclock_window {

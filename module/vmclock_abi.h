@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The VMClock page, version 1, as we write it: older kernels have no vmclock-abi.h. Where
+ * there is one, vmclock.c checks this against it.
+ */
+#ifndef PARKCLOCK_VMCLOCK_ABI_H
+#define PARKCLOCK_VMCLOCK_ABI_H
+
+#include <linux/types.h>
+
+#define VMC_MAGIC			0x4b4c4356	/* "VCLK" */
+#define VMC_VERSION			1
+#define VMC_COUNTER_X86_TSC		1
+#define VMC_TIME_UTC			0
+#define VMC_TIME_MONOTONIC		2
+#define VMC_STATUS_SYNCHRONIZED		2
+#define VMC_STATUS_UNRELIABLE		4
+
+/* Which fields mean something, and a promise. */
+#define VMC_FLAG_TAI_OFFSET_VALID	(1 << 0)
+#define VMC_FLAG_PERIOD_MAXERROR_VALID	(1 << 4)
+#define VMC_FLAG_TIME_MAXERROR_VALID	(1 << 6)
+#define VMC_FLAG_TIME_MONOTONIC		(1 << 7)
+
+/**
+ * struct vmc_abi - what readers of VMClock read
+ * @magic:	VMC_MAGIC
+ * @size:	of the page, in bytes
+ * @version:	VMC_VERSION
+ * @counter_id:	VMC_COUNTER_X86_TSC
+ * @time_type:	VMC_TIME_*: what @time_sec counts; from here up constant
+ * @seq_count:	odd while what follows is being changed
+ * @disruption_marker: another one after the counter was disrupted
+ * @flags:	VMC_FLAG_*
+ * @pad:	zero
+ * @clock_status: VMC_STATUS_*
+ * @leap_second_smearing_hint: 0: no smearing
+ * @tai_offset_sec: TAI minus UTC, in s
+ * @leap_indicator: 0: no leap second is known of
+ * @counter_period_shift: for the next fields about the period
+ * @counter_value: the counter at @time_sec
+ * @counter_period_frac_sec: seconds per cycle, in 2^-(64 + @counter_period_shift)
+ * @counter_period_esterror_rate_frac_sec: not given
+ * @counter_period_maxerror_rate_frac_sec: bound of its error, in the same unit
+ * @time_sec:	the time at @counter_value, whole seconds
+ * @time_frac_sec: and the rest, in 2^-64 s
+ * @time_esterror_nanosec: not given
+ * @time_maxerror_nanosec: bound of the error at @counter_value
+ * @vm_generation_counter: not given
+ */
+struct vmc_abi {
+	__le32 magic;
+	__le32 size;
+	__le16 version;
+	__u8 counter_id;
+	__u8 time_type;
+	__le32 seq_count;
+	__le64 disruption_marker;
+	__le64 flags;
+	__u8 pad[2];
+	__u8 clock_status;
+	__u8 leap_second_smearing_hint;
+	__le16 tai_offset_sec;
+	__u8 leap_indicator;
+	__u8 counter_period_shift;
+	__le64 counter_value;
+	__le64 counter_period_frac_sec;
+	__le64 counter_period_esterror_rate_frac_sec;
+	__le64 counter_period_maxerror_rate_frac_sec;
+	__le64 time_sec;
+	__le64 time_frac_sec;
+	__le64 time_esterror_nanosec;
+	__le64 time_maxerror_nanosec;
+	__le64 vm_generation_counter;
+};
+
+#endif
