@@ -90,7 +90,8 @@ TEST_F(ioctl, unknown_requests)
 		unsigned long bare = _IO(PARKCLOCK_IOC_TYPE, nr);
 
 		if (bare != PARKCLOCK_IOC_EPOCH && bare != PARKCLOCK_IOC_STOP &&
-		    bare != PARKCLOCK_IOC_START && bare != PARKCLOCK_IOC_VIEW)
+		    bare != PARKCLOCK_IOC_START && bare != PARKCLOCK_IOC_VIEW &&
+		    bare != PARKCLOCK_IOC_VMCLOCK)
 			EXPECT_EQ(ENOTTY, error(self->c.fd, bare, 0));
 		EXPECT_EQ(ENOTTY, error(self->c.fd, _IOWR(PARKCLOCK_IOC_TYPE, nr,
 							  struct parkclock_read), POINTER(buf)));
@@ -411,6 +412,59 @@ TEST_F(ioctl, query_tells)
 	/* The rate is that of the counter, within 1 %. */
 	EXPECT_GT((double)q.rate / (1ULL << PARKCLOCK_SHIFT) * q.counter_hz, 0.99e9);
 	EXPECT_LT((double)q.rate / (1ULL << PARKCLOCK_SHIFT) * q.counter_hz, 1.01e9);
+}
+
+/* Each change of a good argument, one by one; the clock reads as before. */
+TEST_F(ioctl, guest_tsc)
+{
+	const struct {
+		int err;
+		struct parkclock_guest_tsc tsc;
+	} wrong[] = {
+		{ EINVAL, { .ratio = 1ULL << 49, .shift = 49 } },
+		{ EINVAL, { .ratio = 1, .shift = 1U << 31 } },
+		{ EINVAL, { .ratio = 1, .reserved0 = 1 } },
+		{ EINVAL, { .ratio = 1, .reserved0 = 1U << 31 } },
+		{ EINVAL, { .ratio = 1, .reserved1 = { 1 } } },
+		{ EINVAL, { .ratio = 1, .reserved1 = { 0, 0, 1ULL << 63 } } },
+		{ EINVAL, { .offset = 1 } },
+		{ EINVAL, { .shift = 1 } },
+		{ EINVAL, { .shift = 49 } },
+		{ EINVAL, { .reserved1 = { 0, 1 } } },
+		{ ERANGE, { .ratio = 65 } },
+		{ ERANGE, { .ratio = (64ULL << 32) + 1, .shift = 32 } },
+		{ ERANGE, { .ratio = (1ULL << 26) - 1, .shift = 32 } },
+		{ ERANGE, { .ratio = ~0ULL, .shift = 48 } },
+		{ ERANGE, { .ratio = ~0ULL } },
+		{ ERANGE, { .ratio = 1, .shift = 48 } },
+	};
+	struct parkclock_guest_tsc good = { .offset = ~0ULL, .ratio = 64ULL << 48, .shift = 48 };
+	const struct parkclock_guest_tsc none = { 0 };
+	int fd = open(PARKCLOCK_DEVICE, O_RDWR | O_CLOEXEC);
+	struct pclock c = { .fd = fd };
+
+	ASSERT_GE(fd, 0);
+	c.map = mmap(NULL, PARKCLOCK_MAP_SIZE, PROT_READ, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, c.map);
+	EXPECT_EQ(EPERM, error(self->c.fd, PARKCLOCK_IOC_SET_GUEST_TSC, POINTER(&good)));
+	EXPECT_EQ(EFAULT, error(fd, PARKCLOCK_IOC_SET_GUEST_TSC, 0));
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		EXPECT_EQ(wrong[i].err, error(fd, PARKCLOCK_IOC_SET_GUEST_TSC,
+					      POINTER(&wrong[i].tsc))) {
+			TH_LOG("argument %zu", i);
+		}
+	}
+	expect_unchanged(_metadata, self);
+	EXPECT_EQ(0, __parkclock_clock(c.map)->state & PARKCLOCK_STATE_CONDITIONS);
+	EXPECT_EQ(0, error(fd, PARKCLOCK_IOC_SET_GUEST_TSC, POINTER(&good)));
+	EXPECT_EQ(PARKCLOCK_STATE_GUEST,
+		  __parkclock_clock(c.map)->state & PARKCLOCK_STATE_CONDITIONS);
+	/* The slow way is for the host, and not about any counter. */
+	EXPECT_TRUE(slow_read_is_right(fd, CLOCK_MONOTONIC));
+	EXPECT_EQ(0, error(fd, PARKCLOCK_IOC_SET_GUEST_TSC, POINTER(&none)));
+	EXPECT_EQ(0, __parkclock_clock(c.map)->state & PARKCLOCK_STATE_CONDITIONS);
+	EXPECT_EQ(counter_usable() ? ALL_READERS : 0, readers_with_time(c.map));
+	close_clock(&c);
 }
 
 TEST_F(ioctl, no_write)
