@@ -24,6 +24,7 @@
  * Programs cannot write there: they only have a pipe, which is read here.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -182,6 +183,22 @@ static int load(const char *file)
 		close(fd);
 	}
 	return ret;
+}
+
+/* Before any test, to whose account nothing goes that KVM says. Not every kernel has it. */
+static void load_kvm(void)
+{
+	struct dirent **files;
+	int n = scandir("/lib/kvm", &files, NULL, alphasort);
+
+	/* The first two are "." and "..". */
+	for (int i = 2; i < n; i++) {
+		char file[300];
+
+		snprintf(file, sizeof(file), "/lib/kvm/%s", files[i]->d_name);
+		if (load(file))
+			perror(file);
+	}
 }
 
 static bool load_module(void)
@@ -649,6 +666,7 @@ int main(int argc, char **argv)
 	set_up();
 	report("booted\n");
 	start_cpus();
+	load_kvm();
 	if (argc == 2 && !strcmp(argv[1], "check"))
 		check();
 	else if (argc > 5 && !strcmp(argv[1], "console"))

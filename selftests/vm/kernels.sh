@@ -5,9 +5,10 @@
 #
 # A kernel is a name, an image ($vmlinuz), the directory that modules are built
 # against ($kdir), the command that runs a build for it ($inside, nothing if it
-# runs here), and what memory the VM needs ($memory, MB). There are kinds of
-# kernels, each with a function KIND_find, which sets these, and KIND_prepare, which gets
-# what is missing, for "setup" and with its functions:
+# runs here), where its modules for KVM are ($modules, nothing if it has none), and what
+# memory the VM needs ($memory, MB). There are kinds of kernels, each with a function
+# KIND_find, which sets these, and KIND_prepare, which gets what is missing, for "setup"
+# and with its functions:
 #
 #	host	Debian 12's own: headers installed, the image unpacked into the cache
 #	chroot	another release's, with the compiler that it was built with
@@ -16,6 +17,13 @@
 # What is made in the cache has a hash of what it is made from in its name.
 
 kernels="bookworm bookworm-rt backports trixie sid debug kcsan minimal"
+
+# KVM as QEMU can emulate it, AMD's, and what it depends on, in the order to load it. Not
+# every kernel has all of them as modules.
+kvm_modules="irqbypass ccp kvm kvm-amd"
+
+# What is taken of a distribution's kernel, which is not installed
+image_files="/vmlinuz|/(${kvm_modules// /|})\.ko"
 
 kernel_kind() {
 	memory=512
@@ -33,7 +41,7 @@ kernel_kind() {
 
 # kernel_select: the kernel that KERNEL names, or the one of KDIR and BZIMAGE
 kernel_select() {
-	inside=()
+	inside=() modules=
 	if [ -n "${KDIR:-}${BZIMAGE:-}" ]; then
 		[ -z "${KERNEL:-}" ] || die "KERNEL= and KDIR= both name a kernel: give one of them"
 		if [ -z "${KDIR:-}" ] || [ -z "${BZIMAGE:-}" ]; then
@@ -75,7 +83,8 @@ host_find() {
 		sed -n 's/^linux-headers-\([^ ]*\).*/\1/p')
 	image=linux-image-$release=$version
 	kdir=/usr/src/linux-headers-$release
-	vmlinuz=$cache/kernel-$release-$version/boot/vmlinuz-$release
+	modules=$cache/kernel-$release-$version-$(echo "$image_files" | hash_of)
+	vmlinuz=$modules/boot/vmlinuz-$release
 }
 
 # The machine must never boot the image: it is only unpacked.
@@ -90,21 +99,28 @@ host_prepare() {
 		host_find
 		[ -r "$vmlinuz" ] && return
 	fi
-	step "unpacking ${image%%=*}" unpack "$image" "${vmlinuz%/boot/*}" './boot/vmlinuz*'
+	step "unpacking ${image%%=*}" unpack "$image" "$modules" "$image_files"
+	clean_before "$modules"
 }
 
 # The image, which must not be installed here either, when mmdebstrap has done its own
-# work. It is in a package of its own since 7.2.
+# work. It and the modules are in packages of their own since 7.2.
 # shellcheck disable=SC2016
-chroot_hook='set -e
+chroot_hook="files='$image_files'"'
+set -e
 release=$(basename "$1"/usr/src/linux-headers-*-cloud-amd64)
 release=${release#linux-headers-}
 mkdir "$1/image"
 cd "$1/image"
 export APT_CONFIG=$MMDEBSTRAP_APT_CONFIG
-apt-get -q download "linux-binary-$release" || apt-get -q download "linux-image-$release"
-dpkg-deb --fsys-tarfile ./*.deb | tar -x --wildcards "*/vmlinuz*"
-find . -name "vmlinuz*" -exec mv {} "$1/boot/vmlinuz-$release" ";"
+apt-get -q download "linux-binary-$release" "linux-modules-$release" ||
+	apt-get -q download "linux-image-$release"
+for package in ./*.deb; do
+	dpkg-deb -x "$package" .
+done
+find . -regextype egrep -regex ".*($files).*" -exec mv -t "$1/boot" {} +
+cd "$1/boot"
+[ -e "vmlinuz-$release" ] || mv vmlinuz "vmlinuz-$release"
 rm -r "$1/image"'
 
 chroot_find() {
@@ -113,7 +129,8 @@ chroot_find() {
 	root=$cache/chroot-$kernel-$(echo "$suites $chroot_packages $chroot_hook" | hash_of)
 	kdir=$(echo "$root"/usr/src/linux-headers-*-cloud-amd64)
 	kdir=${kdir#"$root"}
-	vmlinuz=$root/boot/vmlinuz-${kdir##*/linux-headers-}
+	modules=$root/boot
+	vmlinuz=$modules/vmlinuz-${kdir##*/linux-headers-}
 	inside=(in_chroot "$root")
 }
 
