@@ -14,6 +14,7 @@
 #include <linux/spinlock.h>
 #include <linux/string.h>
 #include <linux/timekeeping.h>
+#include <asm/cpufeature.h>
 #include <asm/tsc.h>
 
 /* Longer, and the kernel's own watchdogs wake up. */
@@ -73,6 +74,17 @@ static int vm_fork(const char *val, const struct kernel_param *kp)
 static const struct kernel_param_ops vm_fork_ops = { .set = vm_fork };
 module_param_cb(vm_fork, &vm_fork_ops, NULL, 0200);
 MODULE_PARM_DESC(vm_fork, "Tell the kernel that its machine was forked: address of add_vmfork_randomness");
+
+/* QEMU's is; but it has no way to say so, and on PREEMPT_RT KVM wants to be told. */
+static int tsc_constant(const char *val, const struct kernel_param *kp)
+{
+	set_cpu_cap(&boot_cpu_data, X86_FEATURE_CONSTANT_TSC);
+	return 0;
+}
+
+static const struct kernel_param_ops tsc_constant_ops = { .set = tsc_constant };
+module_param_cb(tsc_constant, &tsc_constant_ops, NULL, 0200);
+MODULE_PARM_DESC(tsc_constant, "Tell the kernel that its TSC runs at a constant rate");
 
 static unsigned int cmos_read_decimal(unsigned char reg)
 {

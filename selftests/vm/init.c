@@ -173,13 +173,13 @@ static void start_cpus(void)
 	}
 }
 
-static int load(const char *file)
+static int load(const char *file, const char *params)
 {
 	int fd = open(file, O_RDONLY | O_CLOEXEC);
 	int ret = -1;
 
 	if (fd >= 0) {
-		ret = syscall(SYS_finit_module, fd, "", 0);
+		ret = syscall(SYS_finit_module, fd, params, 0);
 		close(fd);
 	}
 	return ret;
@@ -191,12 +191,15 @@ static void load_kvm(void)
 	struct dirent **files;
 	int n = scandir("/lib/kvm", &files, NULL, alphasort);
 
+	if (load("/lib/parkclock_disturb.ko", "tsc_constant=1") ||
+	    syscall(SYS_delete_module, "parkclock_disturb", O_NONBLOCK))
+		perror("/lib/parkclock_disturb.ko");
 	/* The first two are "." and "..". */
 	for (int i = 2; i < n; i++) {
 		char file[300];
 
 		snprintf(file, sizeof(file), "/lib/kvm/%s", files[i]->d_name);
-		if (load(file))
+		if (load(file, ""))
 			perror(file);
 	}
 }
@@ -205,7 +208,7 @@ static bool load_module(void)
 {
 	long deadline = now_ms() + PATIENCE_MS;
 
-	if (load(MODULE_FILE)) {
+	if (load(MODULE_FILE, "")) {
 		report("kernel " MODULE_FILE " does not load: %s\n", strerror(errno));
 		return false;
 	}
