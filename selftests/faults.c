@@ -365,6 +365,31 @@ TEST_F(faults, read)
 	EXPECT_GE(fail_each(_metadata, self, &op), 1);
 }
 
+static int open_to_own(FIXTURE_DATA(faults) *self)
+{
+	self->other.fd = open(PARKCLOCK_DEVICE, O_RDWR | O_CLOEXEC);
+	return self->other.fd < 0 ? errno : 0;
+}
+
+static int do_vmclock(FIXTURE_DATA(faults) *self)
+{
+	return ioctl(self->other.fd, PARKCLOCK_IOC_VMCLOCK, CLOCK_MONOTONIC) ? errno : 0;
+}
+
+TEST_F(faults, vmclock)
+{
+	const struct operation op = {
+		.prepare = open_to_own, .run = do_vmclock, .undo = do_close,
+		.errs = { ENOMEM }
+	};
+
+	NEEDS_FAULTS(return);
+	/* Room for one at a time: what fails has not taken it. */
+	must_set("max_vmclocks", "1");
+	EXPECT_GE(fail_each(_metadata, self, &op), 2);
+	must_set("max_vmclocks", "1024");
+}
+
 /*
  * What the kernel's debugging allocates may fail here, unnoticed; an allocation of
  * ours would make the call fail, which it may not.
@@ -387,12 +412,6 @@ TEST_F(faults, nothing_else_needs_memory)
  * be attached as well: they go with the last registration, and close waits for that.
  */
 
-static int open_to_register(FIXTURE_DATA(faults) *self)
-{
-	self->other.fd = open(PARKCLOCK_DEVICE, O_RDWR | O_CLOEXEC);
-	return self->other.fd < 0 ? errno : 0;
-}
-
 static int register_self(FIXTURE_DATA(faults) *self)
 {
 	return -try_register(self->other.fd, 0, 0);
@@ -411,14 +430,14 @@ static int register_process(FIXTURE_DATA(faults) *self)
 /* One of its threads is registered already, and the probes are attached. */
 static int open_and_register_one(FIXTURE_DATA(faults) *self)
 {
-	int err = open_to_register(self);
+	int err = open_to_own(self);
 
 	return err ? err : -try_register(self->other.fd, self->child, 0);
 }
 
 static int open_and_register(FIXTURE_DATA(faults) *self)
 {
-	int err = open_to_register(self);
+	int err = open_to_own(self);
 
 	return err ? err : register_process(self);
 }
@@ -431,12 +450,12 @@ static int unregister_process(FIXTURE_DATA(faults) *self)
 TEST_F(faults, register)
 {
 	const struct operation self_only = {
-		.prepare = open_to_register, .run = register_self, .undo = do_close,
+		.prepare = open_to_own, .run = register_self, .undo = do_close,
 		.errs = { ENOMEM }
 	};
 	const struct operation others[] = {
-		{ open_to_register, register_process, do_close, { ENOMEM }, 0 },
-		{ open_to_register, register_heirs, do_close, { ENOMEM }, 0 },
+		{ open_to_own, register_process, do_close, { ENOMEM }, 0 },
+		{ open_to_own, register_heirs, do_close, { ENOMEM }, 0 },
 		{ open_and_register_one, register_process, do_close, { ENOMEM }, 0 },
 	};
 	struct child c;
@@ -563,7 +582,7 @@ TEST_F(faults, inherit)
 	NEEDS_FAULTS(return);
 	NEEDS_SWITCHES(return);
 	leave_rseq();
-	ASSERT_EQ(0, open_to_register(self));
+	ASSERT_EQ(0, open_to_own(self));
 	first = to_share_memory();
 	must_register(self->other.fd, 0, INHERIT);
 	/*

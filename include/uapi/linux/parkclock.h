@@ -748,12 +748,12 @@ struct parkclock_guest_tsc {
  * has said something else. There is no generation counter of virtual machines in it.
  *
  * While the clock has references (holds, or tasks that run) the page is written at each
- * refresh. Its readers know no window; instead its clock_status is
- * VMCLOCK_STATUS_UNRELIABLE, and says so before the next reference could be taken, when
- * the mapping is not valid, when the clock has had no reference for an interval, is
- * stopped, or would need SET_GUEST_TSC again. A change of the host's clock is in it when
- * the call that made it has ended. Should a refresh be late the page goes on, and its
- * bound with it, for as long as the host does not change its rate.
+ * refresh. Its readers know no window; instead its clock_status says
+ * VMCLOCK_STATUS_UNRELIABLE when the mapping is not valid, when the clock has had no
+ * reference for two intervals, is stopped, or needs SET_GUEST_TSC again. A change of the
+ * host's clock is in it when the call that made it has ended. Should a refresh be late
+ * the page goes on, and its bound with it, for as long as the host does not change its
+ * rate.
  *
  * EALREADY:	there is one.
  * EINVAL:	another argument.
