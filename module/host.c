@@ -53,6 +53,7 @@ struct host_terms {
 	s64 offset_ns[PARKCLOCK_CLOCKS];
 	u64 rate_changes;
 	u64 forks;
+	u64 sleeps;
 	u64 epoch;
 	u64 generation;
 };
@@ -67,6 +68,7 @@ static struct {
 	struct host_terms terms;
 	struct parkclock_timebase *page;	/* for the listener alone, see host_init() */
 	atomic64_t forks;
+	bool suspending;
 	bool jumped;			/* and nobody was woken for it yet */
 	struct irq_work changed_work;
 	void (*changed)(void);
@@ -85,7 +87,8 @@ static bool moved(const struct host_terms *old, const struct host_terms *new, in
 
 /*
  * Did the clock jump, as far as a reader can tell, and why? The offsets say so: only
- * a sleep moves BOOTTIME, and a leap second moves UTC but not TAI.
+ * a sleep moves BOOTTIME, and a leap second moves UTC but not TAI. A sleep that the
+ * timekeeper took for none is one nevertheless: the counter may have begun anew.
  */
 static u64 reason(const struct host_terms *old, const struct host_terms *new)
 {
@@ -93,7 +96,7 @@ static u64 reason(const struct host_terms *old, const struct host_terms *new)
 		return PARKCLOCK_REASON_FORK;
 	if (new->usable != old->usable)
 		return PARKCLOCK_REASON_COUNTER;
-	if (moved(old, new, PARKCLOCK_BOOTTIME))
+	if (moved(old, new, PARKCLOCK_BOOTTIME) || new->sleeps != old->sleeps)
 		return PARKCLOCK_REASON_SUSPEND;
 	if (!moved(old, new, PARKCLOCK_REALTIME))
 		return moved(old, new, PARKCLOCK_TAI) ? PARKCLOCK_REASON_TAI :
@@ -136,6 +139,8 @@ static int host_update(struct notifier_block *nb, unsigned long was_set, void *d
 		},
 		.rate_changes = host.terms.rate_changes,
 		.forks = atomic64_read(&host.forks),
+		/* The timekeeper resumes; or what looks like it, which does no harm. */
+		.sleeps = host.terms.sleeps + (was_set && READ_ONCE(host.suspending)),
 		.epoch = host.terms.epoch,
 		.generation = host.terms.generation,
 	};
@@ -222,6 +227,17 @@ static void host_changed(struct irq_work *work)
 	host.changed();
 	if (xchg(&host.jumped, false))
 		queue_work(system_highpri_wq, &wake_work);
+}
+
+/**
+ * parkclock_host_suspending() - is the host about to sleep, or has it done so?
+ * @suspending: from before it can, until after it can have
+ *
+ * Context: any.
+ */
+void parkclock_host_suspending(bool suspending)
+{
+	WRITE_ONCE(host.suspending, suspending);
 }
 
 /**

@@ -15,6 +15,7 @@ extern wait_queue_head_t parkclock_host_jumped;
 int parkclock_host_init(struct parkclock_timebase *page, void (*changed)(void));
 void parkclock_host_exit(void);
 
+void parkclock_host_suspending(bool suspending);
 bool parkclock_host_usable(void);
 bool parkclock_host_sample(struct parkclock_sample *sample);
 void parkclock_host_sample_slow(struct parkclock_sample *sample);

@@ -437,10 +437,12 @@ static int updater_pm(struct notifier_block *nb, unsigned long event, void *data
 	switch (event) {
 	case PM_SUSPEND_PREPARE:
 	case PM_HIBERNATION_PREPARE:
+		parkclock_host_suspending(true);
 		parkclock_updater_stop(PARKCLOCK_STOP_SUSPEND);
 		break;
 	case PM_POST_SUSPEND:
 	case PM_POST_HIBERNATION:
+		parkclock_host_suspending(false);
 		parkclock_updater_start(PARKCLOCK_STOP_SUSPEND);
 		break;
 	}

@@ -709,12 +709,11 @@ struct parkclock_restore {
  * @ratio of 2^@shift; where it does (KVM_SET_TSC_KHZ), its ratio is
  * floor(2^@shift * guest's kHz / host's kHz).
  *
- * Until it is said again this holds for a host that does not sleep, goes on to keep time
- * by its counter, and is not copied: after any of these (timebase->disruptions) the guest
- * finds no time. POLLIN tells of all of them; the offset is to be asked for again then.
- * Which a guest may have had the wrong time from, if this came later than its counter
- * changed, is not undone; nor does anybody but the guest itself know if it has written
- * its counter. It is no discontinuity, and is not part of what SAVE saves.
+ * It holds for as long as the host does not sleep, goes on to keep time by its counter,
+ * and is not copied: after any of these (timebase->disruptions) the guest finds no time
+ * until it is said again. poll() tells of all of them; ask KVM for the offset then. If
+ * the guest itself writes its counter nobody here knows, and its time is wrong. This is
+ * no discontinuity, and not part of what SAVE saves.
  *
  * EINVAL:	@shift is more than 48; or @ratio is 0, and @offset or @shift is not.
  * ERANGE:	the guest's counter is not between 1/64 and 64 times as fast as the
