@@ -207,15 +207,26 @@ static inline enum seen vm_look_again(const struct pclock *c, const struct vmclo
 	return seen;
 }
 
-/* When the next refresh finds that nobody holds it. */
-static inline bool becomes_unreliable(const struct vmclock *v)
+static inline bool becomes(const struct vmclock *v, bool reliable)
 {
 	for (int i = 0; i < PATIENCE_MS; i++) {
-		if (!is_reliable(v))
+		if (is_reliable(v) == reliable)
 			return true;
 		sleep_ms(1);
 	}
 	return false;
+}
+
+/* By the next refresh, if it is late. */
+static inline bool becomes_reliable(const struct vmclock *v)
+{
+	return becomes(v, true);
+}
+
+/* When the next refresh finds that nobody holds it. */
+static inline bool becomes_unreliable(const struct vmclock *v)
+{
+	return becomes(v, false);
 }
 
 #endif
