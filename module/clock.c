@@ -564,7 +564,7 @@ out:
  * @tsc:   how; reserved fields are zero
  *
  * Context: may sleep.
- * Return: 0, or -EINVAL or -ERANGE: see PARKCLOCK_IOC_SET_GUEST_TSC.
+ * Return: 0, or -EINVAL, -ERANGE or -ESTALE: see PARKCLOCK_IOC_SET_GUEST_TSC.
  */
 int parkclock_clock_set_guest(struct parkclock *clock, const struct parkclock_guest_tsc *tsc)
 {
@@ -574,8 +574,10 @@ int parkclock_clock_set_guest(struct parkclock *clock, const struct parkclock_gu
 
 	if (tsc->ratio)
 		err = parkclock_guest_make(&guest, tsc->offset, tsc->ratio, tsc->shift, rdtsc());
-	else if (tsc->offset || tsc->shift)
+	else if (tsc->offset || tsc->shift || tsc->disruptions)
 		err = -EINVAL;
+	if (!err && tsc->ratio && tsc->disruptions != parkclock_timebase_disruptions())
+		err = -ESTALE;
 	if (err)
 		return err;
 	mutex_lock(&clock->lock);
@@ -584,7 +586,8 @@ int parkclock_clock_set_guest(struct parkclock *clock, const struct parkclock_gu
 	if (tsc->ratio)
 		c.conditions |= PARKCLOCK_STATE_GUEST;
 	c.guest = guest;
-	c.guest_disruptions = parkclock_timebase_disruptions();
+	/* Should there be another by now, this is out of date, and readers see that. */
+	c.guest_disruptions = tsc->disruptions;
 	change_page(clock, &c);
 	mutex_unlock(&clock->lock);
 	return 0;

@@ -30,6 +30,7 @@
 #include <linux/clocksource.h>
 #include <linux/irq_work.h>
 #include <linux/notifier.h>
+#include <linux/percpu.h>
 #include <linux/pvclock_gtod.h>
 #include <linux/random.h>
 #include <linux/seqlock.h>
@@ -70,9 +71,14 @@ static struct {
 	atomic64_t forks;
 	bool suspending;
 	bool jumped;			/* and nobody was woken for it yet */
-	struct irq_work changed_work;
 	void (*changed)(void);
 } host;
+
+/*
+ * What follows a change is done on the CPU that made it, before the call that did is over,
+ * whatever keeps another CPU from doing the same for an earlier one.
+ */
+static DEFINE_PER_CPU(struct irq_work, changed_work);
 
 static bool counts_tsc(const struct timekeeper *tk)
 {
@@ -179,7 +185,7 @@ static int host_update(struct notifier_block *nb, unsigned long was_set, void *d
 		WRITE_ONCE(host.page->epoch, terms.epoch);
 		if (why)
 			WRITE_ONCE(host.jumped, true);
-		irq_work_queue(&host.changed_work);
+		irq_work_queue(this_cpu_ptr(&changed_work));
 	}
 	return NOTIFY_OK;
 }
@@ -375,8 +381,11 @@ void parkclock_host_sample_slow(struct parkclock_sample *sample)
 
 static void stop_listening(void)
 {
+	int cpu;
+
 	pvclock_gtod_unregister_notifier(&host_listener);
-	irq_work_sync(&host.changed_work);
+	for_each_possible_cpu(cpu)
+		irq_work_sync(per_cpu_ptr(&changed_work, cpu));
 	cancel_work_sync(&wake_work);
 }
 
@@ -393,12 +402,13 @@ static void stop_listening(void)
  */
 int parkclock_host_init(struct parkclock_timebase *page, void (*changed)(void))
 {
-	int err;
+	int cpu, err;
 
 	seqcount_init(&host.seq);
 	host.page = page;
 	host.changed = changed;
-	host.changed_work = IRQ_WORK_INIT_HARD(host_changed);
+	for_each_possible_cpu(cpu)
+		*per_cpu_ptr(&changed_work, cpu) = IRQ_WORK_INIT_HARD(host_changed);
 	err = pvclock_gtod_register_notifier(&host_listener);
 	if (err)
 		return err;

@@ -84,11 +84,11 @@ __MODULE_PARM_TYPE(max_tasks, "uint");
 MODULE_PARM_DESC(max_tasks,
 		 "How many tasks may be registered with one clock (1 to 1048576, default 16384)");
 
-static struct uint_range vmclocks_range = { &max_vmclocks, 0, 65536, limit_set };
+static struct uint_range vmclocks_range = { &max_vmclocks, 0, 4096, limit_set };
 module_param_cb(max_vmclocks, &range_ops, &vmclocks_range, 0644);
 __MODULE_PARM_TYPE(max_vmclocks, "uint");
 MODULE_PARM_DESC(max_vmclocks,
-		 "How many clocks may have a VMClock page (0 to 65536, default 1024)");
+		 "How many clocks may have a VMClock page (0 to 4096, default 1024)");
 
 static int enabled_set(const char *val, const struct kernel_param *kp)
 {

@@ -264,8 +264,12 @@ void parkclock_timebase_check_epoch(void)
 {
 	lockdep_assert_held(&parkclock_timebase_lock);
 
-	if (tb.seg->epoch != READ_ONCE(tb.map->epoch))
+	if (tb.seg->epoch == READ_ONCE(tb.map->epoch))
+		return;
+	if (tb.seg->valid_cycles)
 		parkclock_timebase_invalidate();
+	else
+		parkclock_vmclock_update();	/* another disruption, maybe */
 }
 
 /**
@@ -343,7 +347,10 @@ const struct parkclock_segment *parkclock_timebase_valid(u64 cycles)
 {
 	lockdep_assert_held(&parkclock_timebase_lock);
 
-	if (tb.seg->epoch != READ_ONCE(tb.map->epoch) || !in_use(tb.seg, cycles))
+	/* This CPU's counter may be a little behind its base. */
+	if (tb.seg->epoch != READ_ONCE(tb.map->epoch) || !tb.seg->valid_cycles ||
+	    cycles - tb.seg->base_cycles + PARKCLOCK_SKEW_CYCLES >=
+	    tb.seg->valid_cycles + PARKCLOCK_SKEW_CYCLES)
 		return NULL;
 	return tb.seg;
 }

@@ -5,7 +5,7 @@
  * They know no window, and so take what is in the page for good until it says something
  * else. It is written at each refresh, and whenever the timebase or the clock changes
  * otherwise, while the clock has references: then it is "live", on a list of those, and
- * costs each refresh some hundred cycles. When a refresh finds that it has none it is
+ * costs each refresh a microsecond at most. When a refresh finds that it has none it is
  * made unreliable, and costs nothing until the next reference, whose taker makes it live
  * again before going on. So it never says that it is reliable when nobody is going to
  * write it: before the timebase parks, two refreshes have found no reference to anything.
@@ -71,8 +71,11 @@ static_assert(VMC_COUNTER_X86_TSC == VMCLOCK_COUNTER_X86_TSC);
 static_assert(VMC_TIME_UTC == VMCLOCK_TIME_UTC);
 static_assert(VMC_TIME_MONOTONIC == VMCLOCK_TIME_MONOTONIC);
 static_assert(VMC_STATUS_SYNCHRONIZED == VMCLOCK_STATUS_SYNCHRONIZED);
+static_assert(VMC_STATUS_FREERUNNING == VMCLOCK_STATUS_FREERUNNING);
 static_assert(VMC_STATUS_UNRELIABLE == VMCLOCK_STATUS_UNRELIABLE);
 static_assert(VMC_FLAG_TAI_OFFSET_VALID == VMCLOCK_FLAG_TAI_OFFSET_VALID);
+static_assert(VMC_FLAG_PERIOD_ESTERROR_VALID == VMCLOCK_FLAG_PERIOD_ESTERROR_VALID);
+static_assert(VMC_FLAG_TIME_ESTERROR_VALID == VMCLOCK_FLAG_TIME_ESTERROR_VALID);
 static_assert(VMC_FLAG_PERIOD_MAXERROR_VALID == VMCLOCK_FLAG_PERIOD_MAXERROR_VALID);
 static_assert(VMC_FLAG_TIME_MAXERROR_VALID == VMCLOCK_FLAG_TIME_MAXERROR_VALID);
 static_assert(VMC_FLAG_TIME_MONOTONIC == VMCLOCK_FLAG_TIME_MONOTONIC);
@@ -86,12 +89,13 @@ static_assert(VMC_FLAG_TIME_MONOTONIC == VMCLOCK_FLAG_TIME_MONOTONIC);
  * @index:    PARKCLOCK_MONOTONIC or PARKCLOCK_REALTIME
  * @random:   what the disruption marker begins with
  * @refs:     references to the updater that the clock has
- * @live:     on the list, see above; written under parkclock_timebase_lock, which protects
- *	      what follows
- * @link:     in the list
+ * @live:     on the list, and written since; changed under parkclock_timebase_lock, which
+ *	      protects what follows
+ * @link:     in the list of those that are live
  * @reliable: the page has a time
  * @line:     it, or the last one
- * @ends:     the end of the segment that @line was made from, of the host's counter
+ * @begins:   where @line was made, of the host's counter
+ * @ends:     and the end of its segment
  * @disruptions: of the timebase when the page was written
  * @guest:    for whose counter the page is
  * @guests:   how often that has changed
@@ -109,6 +113,7 @@ struct parkclock_vmclock {
 	struct list_head link;
 	bool reliable;
 	struct parkclock_line line;
+	u64 begins;
 	u64 ends;
 	u64 disruptions;
 	struct parkclock_guest guest;
@@ -122,13 +127,13 @@ static atomic_t vmclocks = ATOMIC_INIT(0);
 
 /*
  * The most that the page can have said to anybody, when the host's counter is @cycles. If
- * that may have jumped, it is as in the timebase what was said at the segment's end.
+ * that has jumped out of the window, it is as in the timebase what was said at its end.
  */
 static unsigned __int128 said(const struct parkclock_vmclock *vm, u64 cycles, u64 disruptions)
 {
 	if (!vm->reliable)
 		return vm->floor;
-	if (disruptions != vm->disruptions)
+	if (disruptions != vm->disruptions && cycles - vm->begins > vm->ends - vm->begins)
 		cycles = vm->ends;
 	return parkclock_line_at(&vm->line, parkclock_guest_cycles(&vm->guest, cycles));
 }
@@ -138,7 +143,7 @@ static bool may_be_read(const struct parkclock_vmclock *vm, u64 disruptions)
 {
 	const struct parkclock_clock *map = vm->clock->map;
 
-	if (!vm->live || map->state & PARKCLOCK_STATE_STOPPED)
+	if (list_empty(&vm->link) || map->state & PARKCLOCK_STATE_STOPPED)
 		return false;
 	return !(map->state & PARKCLOCK_STATE_GUEST) || map->guest_disruptions == disruptions;
 }
@@ -149,6 +154,7 @@ static void make_line(struct parkclock_vmclock *vm, const struct parkclock_segme
 {
 	const struct parkclock_guest *guest = &vm->clock->guest;
 
+	vm->begins = cycles;
 	vm->ends = seg->base_cycles + seg->valid_cycles;
 	parkclock_line_make(&vm->line, seg, parkclock_timebase_rate_error(),
 			    seg->offset_ns[vm->index] + vm->clock->map->offset_ns[vm->index],
@@ -168,15 +174,26 @@ static void write_fields(struct parkclock_vmclock *vm, const struct parkclock_se
 	s64 tai;
 
 	WRITE_ONCE(map->disruption_marker, cpu_to_le64(vm->random + vm->disruptions + vm->guests));
-	WRITE_ONCE(map->clock_status,
-		   vm->reliable ? VMC_STATUS_SYNCHRONIZED : VMC_STATUS_UNRELIABLE);
 	if (!vm->reliable) {
+		WRITE_ONCE(map->clock_status, VMC_STATUS_UNRELIABLE);
 		WRITE_ONCE(map->flags, 0);
 		return;
 	}
-	flags = VMC_FLAG_PERIOD_MAXERROR_VALID | VMC_FLAG_TIME_MAXERROR_VALID;
-	if (vm->index == PARKCLOCK_MONOTONIC)
-		flags |= VMC_FLAG_TIME_MONOTONIC;
+	if (vm->index == PARKCLOCK_MONOTONIC) {
+		flags = VMC_FLAG_PERIOD_MAXERROR_VALID | VMC_FLAG_TIME_MAXERROR_VALID |
+			VMC_FLAG_TIME_MONOTONIC;
+		WRITE_ONCE(map->clock_status, VMC_STATUS_SYNCHRONIZED);
+		WRITE_ONCE(map->counter_period_maxerror_rate_frac_sec,
+			   cpu_to_le64(line->period_error));
+		WRITE_ONCE(map->time_maxerror_nanosec, cpu_to_le64(line->error_ns));
+	} else {
+		/* How far the host's own clock is from UTC is not known here. */
+		flags = VMC_FLAG_PERIOD_ESTERROR_VALID | VMC_FLAG_TIME_ESTERROR_VALID;
+		WRITE_ONCE(map->clock_status, VMC_STATUS_FREERUNNING);
+		WRITE_ONCE(map->counter_period_esterror_rate_frac_sec,
+			   cpu_to_le64(line->period_error));
+		WRITE_ONCE(map->time_esterror_nanosec, cpu_to_le64(line->error_ns));
+	}
 	/* 0 is what it is on a host that nobody has told. */
 	tai = div_s64(seg->offset_ns[PARKCLOCK_TAI] - seg->offset_ns[PARKCLOCK_REALTIME],
 		      NSEC_PER_SEC);
@@ -187,10 +204,8 @@ static void write_fields(struct parkclock_vmclock *vm, const struct parkclock_se
 	WRITE_ONCE(map->counter_period_shift, line->shift);
 	WRITE_ONCE(map->counter_value, cpu_to_le64(line->counter));
 	WRITE_ONCE(map->counter_period_frac_sec, cpu_to_le64(line->period));
-	WRITE_ONCE(map->counter_period_maxerror_rate_frac_sec, cpu_to_le64(line->period_error));
 	WRITE_ONCE(map->time_sec, cpu_to_le64(line->time >> 64));
 	WRITE_ONCE(map->time_frac_sec, cpu_to_le64((u64)line->time));
-	WRITE_ONCE(map->time_maxerror_nanosec, cpu_to_le64(line->error_ns));
 }
 
 static bool same_guest(const struct parkclock_guest *a, const struct parkclock_guest *b)
@@ -243,7 +258,8 @@ static void set_live(struct parkclock_vmclock *vm, bool live)
 {
 	lockdep_assert_held(&parkclock_timebase_lock);
 
-	WRITE_ONCE(vm->live, live);
+	/* The page before the word that it is good; pairs with the acquire in get. */
+	smp_store_release(&vm->live, live);
 }
 
 /* Has the clock no reference? Then it is not live any more. */
@@ -286,8 +302,8 @@ static void revive(struct parkclock_vmclock *vm)
 	raw_spin_lock_irqsave(&parkclock_timebase_lock, flags);
 	if (!vm->live) {
 		list_add(&vm->link, &parkclock_vmclock_live);
-		set_live(vm, true);
 		parkclock_vmclock_write(vm);
+		set_live(vm, true);
 	}
 	raw_spin_unlock_irqrestore(&parkclock_timebase_lock, flags);
 }
@@ -303,7 +319,7 @@ void parkclock_vmclock_get(struct parkclock_vmclock *vm)
 	atomic_inc(&vm->refs);
 	/* Count, then look whether it is live; pairs with the one in unused(). */
 	smp_mb__after_atomic();
-	if (!READ_ONCE(vm->live))
+	if (!smp_load_acquire(&vm->live))
 		revive(vm);
 }
 

@@ -14,11 +14,14 @@
 #define VMC_TIME_UTC			0
 #define VMC_TIME_MONOTONIC		2
 #define VMC_STATUS_SYNCHRONIZED		2
+#define VMC_STATUS_FREERUNNING		3
 #define VMC_STATUS_UNRELIABLE		4
 
 /* Which fields mean something, and a promise. */
 #define VMC_FLAG_TAI_OFFSET_VALID	(1 << 0)
+#define VMC_FLAG_PERIOD_ESTERROR_VALID	(1 << 3)
 #define VMC_FLAG_PERIOD_MAXERROR_VALID	(1 << 4)
+#define VMC_FLAG_TIME_ESTERROR_VALID	(1 << 5)
 #define VMC_FLAG_TIME_MAXERROR_VALID	(1 << 6)
 #define VMC_FLAG_TIME_MONOTONIC		(1 << 7)
 
@@ -40,11 +43,11 @@
  * @counter_period_shift: for the next fields about the period
  * @counter_value: the counter at @time_sec
  * @counter_period_frac_sec: seconds per cycle, in 2^-(64 + @counter_period_shift)
- * @counter_period_esterror_rate_frac_sec: not given
- * @counter_period_maxerror_rate_frac_sec: bound of its error, in the same unit
+ * @counter_period_esterror_rate_frac_sec: its error as far as it is known, in the same unit
+ * @counter_period_maxerror_rate_frac_sec: bound of its error, likewise
  * @time_sec:	the time at @counter_value, whole seconds
  * @time_frac_sec: and the rest, in 2^-64 s
- * @time_esterror_nanosec: not given
+ * @time_esterror_nanosec: the error at @counter_value, as far as it is known
  * @time_maxerror_nanosec: bound of the error at @counter_value
  * @vm_generation_counter: not given
  */

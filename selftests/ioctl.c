@@ -426,11 +426,13 @@ TEST_F(ioctl, guest_tsc)
 		{ EINVAL, { .ratio = 1, .reserved0 = 1 } },
 		{ EINVAL, { .ratio = 1, .reserved0 = 1U << 31 } },
 		{ EINVAL, { .ratio = 1, .reserved1 = { 1 } } },
-		{ EINVAL, { .ratio = 1, .reserved1 = { 0, 0, 1ULL << 63 } } },
+		{ EINVAL, { .ratio = 1, .reserved1 = { 0, 1ULL << 63 } } },
 		{ EINVAL, { .offset = 1 } },
 		{ EINVAL, { .shift = 1 } },
 		{ EINVAL, { .shift = 49 } },
+		{ EINVAL, { .disruptions = 1 } },
 		{ EINVAL, { .reserved1 = { 0, 1 } } },
+		{ ESTALE, { .ratio = 1, .disruptions = 1ULL << 63 } },
 		{ ERANGE, { .ratio = 65 } },
 		{ ERANGE, { .ratio = (64ULL << 32) + 1, .shift = 32 } },
 		{ ERANGE, { .ratio = (1ULL << 26) - 1, .shift = 32 } },
@@ -456,6 +458,7 @@ TEST_F(ioctl, guest_tsc)
 	}
 	expect_unchanged(_metadata, self);
 	EXPECT_EQ(0, __parkclock_clock(c.map)->state & PARKCLOCK_STATE_CONDITIONS);
+	good.disruptions = __parkclock_timebase(c.map)->disruptions;
 	EXPECT_EQ(0, error(fd, PARKCLOCK_IOC_SET_GUEST_TSC, POINTER(&good)));
 	EXPECT_EQ(PARKCLOCK_STATE_GUEST,
 		  __parkclock_clock(c.map)->state & PARKCLOCK_STATE_CONDITIONS);

@@ -133,7 +133,7 @@ TEST_F(vmclock, layout)
 
 TEST_F(vmclock, fields)
 {
-	const uint64_t flags = PERIOD_MAXERROR_VALID | TIME_MAXERROR_VALID;
+	const uint64_t flags = PERIOD_ESTERROR_VALID | TIME_ESTERROR_VALID;
 	const struct vmclock *v = publish(self->c.fd, CLOCK_MONOTONIC);
 	struct timex tx = { .modes = ADJ_TAI, .constant = 37 };
 	int fd = open_fresh();
@@ -143,8 +143,14 @@ TEST_F(vmclock, fields)
 	hold(self->c.fd);
 	hold(fd);
 	EXPECT_EQ(STATUS_SYNCHRONIZED, v->clock_status);
-	EXPECT_EQ(flags | NEVER_BACK, v->flags);
+	EXPECT_EQ(PERIOD_MAXERROR_VALID | TIME_MAXERROR_VALID | NEVER_BACK, v->flags);
+	EXPECT_EQ(0, v->counter_period_esterror_rate_frac_sec);
+	EXPECT_EQ(0, v->time_esterror_nanosec);
+	/* How far the host is from UTC nobody knows. */
+	EXPECT_EQ(STATUS_FREERUNNING, utc->clock_status);
 	EXPECT_EQ(flags, utc->flags);
+	EXPECT_EQ(0, utc->counter_period_maxerror_rate_frac_sec);
+	EXPECT_EQ(0, utc->time_maxerror_nanosec);
 	/* The period is that of the counter, within 1 %. */
 	EXPECT_GT((double)v->counter_period_frac_sec / (1ULL << v->counter_period_shift) /
 		  18446744073709551616.0 * query(fd).counter_hz, 0.99);
@@ -655,6 +661,7 @@ TEST_F(vmclock, counter_disrupted)
 {
 	const struct guest_counter guest = { .offset = 1ULL << 50, .ratio = 1, .shift = 0 };
 	const struct vmclock *v = publish(self->c.fd, CLOCK_MONOTONIC);
+	struct vmreading r;
 	uint64_t before;
 
 	if (!counter_usable() || !mentions(CLOCKSOURCE "available_clocksource", "hpet"))
@@ -676,6 +683,9 @@ TEST_F(vmclock, counter_disrupted)
 		EXPECT_EQ(i < 3, is_reliable(v));
 		if (i < 3) {
 			EXPECT_EQ(RIGHT, vm_look_again(&self->c, v, g, 0));
+			/* And not because it claims little: the counter has gone on. */
+			EXPECT_TRUE(vm_read(v, g, &r));
+			EXPECT_GT(1000000, r.error_ns);
 			continue;
 		}
 		EXPECT_EQ(PARKCLOCK_EXPIRED, parkclock_guest_read(self->c.map, CLOCK_MONOTONIC));
@@ -684,6 +694,48 @@ TEST_F(vmclock, counter_disrupted)
 		EXPECT_EQ(0, set_guest(self->c.fd, g));
 		EXPECT_EQ(RIGHT, vm_look_again(&self->c, v, g, 0));
 	}
+}
+
+/* An offset from before the disruption is refused, and if it came in time, of no use. */
+TEST_F(vmclock, offset_of_before)
+{
+	struct parkclock_guest_tsc tsc = { .ratio = 1 };
+
+	if (!counter_usable() || !mentions(CLOCKSOURCE "available_clocksource", "hpet"))
+		SKIP(return, "needs a host that keeps time by the TSC, and has an HPET too");
+	hold(self->c.fd);
+	tsc.disruptions = disruptions_now(self->c.fd);
+	EXPECT_EQ(0, try(self->c.fd, PARKCLOCK_IOC_SET_GUEST_TSC, (unsigned long)&tsc));
+	EXPECT_LE(0, parkclock_guest_read(self->c.map, CLOCK_MONOTONIC));
+	ASSERT_TRUE(choose("hpet"));
+	ASSERT_TRUE(choose("tsc"));
+	EXPECT_EQ(PARKCLOCK_EXPIRED, parkclock_guest_read(self->c.map, CLOCK_MONOTONIC));
+	EXPECT_EQ(-ESTALE, try(self->c.fd, PARKCLOCK_IOC_SET_GUEST_TSC, (unsigned long)&tsc));
+	EXPECT_EQ(PARKCLOCK_EXPIRED, parkclock_guest_read(self->c.map, CLOCK_MONOTONIC));
+	tsc.disruptions += 3;
+	EXPECT_EQ(-ESTALE, try(self->c.fd, PARKCLOCK_IOC_SET_GUEST_TSC, (unsigned long)&tsc));
+	tsc.disruptions -= 1;
+	EXPECT_EQ(0, try(self->c.fd, PARKCLOCK_IOC_SET_GUEST_TSC, (unsigned long)&tsc));
+	EXPECT_LE(0, parkclock_guest_read(self->c.map, CLOCK_MONOTONIC));
+}
+
+/* The updater is stopped, the page is invalid: the marker tells nevertheless. */
+TEST_F(vmclock, disrupted_while_invalid)
+{
+	const struct vmclock *v = publish(self->c.fd, CLOCK_MONOTONIC);
+	uint64_t before;
+
+	if (!counter_usable() || !mentions(CLOCKSOURCE "available_clocksource", "hpet"))
+		SKIP(return, "needs a host that keeps time by the TSC, and has an HPET too");
+	hold(self->c.fd);
+	must_set("enabled", "N");
+	before = marker(v);
+	ASSERT_TRUE(choose("hpet"));
+	EXPECT_NE(before, marker(v));
+	before = marker(v);
+	ASSERT_TRUE(choose("tsc"));
+	EXPECT_NE(before, marker(v));
+	EXPECT_FALSE(is_reliable(v));
 }
 
 /* The reader of the header, where a guest's counter is the host's: see guest.c, too. */

@@ -41,9 +41,12 @@ _Static_assert(sizeof(struct vmclock) == 112, "struct vmclock");
 #define TYPE_UTC		0
 #define TYPE_MONOTONIC		2
 #define STATUS_SYNCHRONIZED	2
+#define STATUS_FREERUNNING	3
 #define STATUS_UNRELIABLE	4
 #define TAI_OFFSET_VALID	(1 << 0)
+#define PERIOD_ESTERROR_VALID	(1 << 3)
 #define PERIOD_MAXERROR_VALID	(1 << 4)
+#define TIME_ESTERROR_VALID	(1 << 5)
 #define TIME_MAXERROR_VALID	(1 << 6)
 #define NEVER_BACK		(1 << 7)
 
@@ -67,12 +70,23 @@ static inline uint64_t guest_cycles(const struct guest_counter *g, uint64_t cycl
 	return (uint64_t)((unsigned __int128)cycles * g->ratio >> g->shift) + g->offset;
 }
 
+static inline uint64_t disruptions_now(int fd)
+{
+	void *map = map_clock(fd);
+	uint64_t n = __parkclock_load(&__parkclock_timebase(map)->disruptions);
+
+	munmap(map, PARKCLOCK_MAP_SIZE);
+	return n;
+}
+
 static inline int set_guest(int fd, const struct guest_counter *g)
 {
 	struct parkclock_guest_tsc tsc = {
 		.offset = g->offset, .ratio = g->ratio, .shift = g->shift
 	};
 
+	if (g->ratio)
+		tsc.disruptions = disruptions_now(fd);
 	return try(fd, PARKCLOCK_IOC_SET_GUEST_TSC, (unsigned long)&tsc);
 }
 
@@ -113,25 +127,34 @@ static inline bool vm_read(const struct vmclock *v, const struct guest_counter *
 		to->counter_period_frac_sec = page->counter_period_frac_sec;
 		to->counter_period_maxerror_rate_frac_sec =
 			page->counter_period_maxerror_rate_frac_sec;
+		to->counter_period_esterror_rate_frac_sec =
+			page->counter_period_esterror_rate_frac_sec;
 		to->time_sec = page->time_sec;
 		to->time_frac_sec = page->time_frac_sec;
 		to->time_maxerror_nanosec = page->time_maxerror_nanosec;
+		to->time_esterror_nanosec = page->time_esterror_nanosec;
 		r->cycles = guest_cycles(g, tsc());
 		__atomic_thread_fence(__ATOMIC_ACQUIRE);
 	} while (__atomic_load_n(&v->seq_count, __ATOMIC_RELAXED) != seq);
 	to->seq_count = seq;
 
-	if (to->clock_status != STATUS_SYNCHRONIZED)
+	if (to->clock_status == STATUS_UNRELIABLE)
 		return false;
 	delta = r->cycles - to->counter_value;
 	r->time = ((__int128)to->time_sec << 64) + to->time_frac_sec +
 		  (__int128)(delta * to->counter_period_frac_sec >> to->counter_period_shift);
 	r->ns = (int64_t)(r->time >> 64) * NSEC +
 		(int64_t)((unsigned __int128)(uint64_t)r->time * NSEC >> 64);
-	r->error_ns = to->time_maxerror_nanosec +
-		      vm_ns_up(delta * to->counter_period_maxerror_rate_frac_sec >>
-			       to->counter_period_shift);
-	return true;
+	r->error_ns = -1;
+	if (to->flags & TIME_MAXERROR_VALID && to->flags & PERIOD_MAXERROR_VALID)
+		r->error_ns = to->time_maxerror_nanosec +
+			      vm_ns_up(delta * to->counter_period_maxerror_rate_frac_sec >>
+				       to->counter_period_shift);
+	else if (to->flags & TIME_ESTERROR_VALID && to->flags & PERIOD_ESTERROR_VALID)
+		r->error_ns = to->time_esterror_nanosec +
+			      vm_ns_up(delta * to->counter_period_esterror_rate_frac_sec >>
+				       to->counter_period_shift);
+	return r->error_ns >= 0;
 }
 
 static inline bool is_reliable(const struct vmclock *v)

@@ -496,7 +496,7 @@ struct parkclock_register {
  * namespace.
  *
  * For a task that is not the caller, REGISTER waits until all CPUs have passed a
- * context switch, some ms, and a QUERY of the same clock may wait with it. Many
+ * context switch, some ms, and a QUERY or VMCLOCK of the same clock may wait with it. Many
  * threads of a process take no longer than one, and those that inherit do not wait.
  * The kernel's own workers for a process (io_uring) do not inherit.
  *
@@ -702,30 +702,36 @@ struct parkclock_restore {
  *		no guest: then all must be 0
  * @shift:	48 at most; of KVM, 32 on AMD and 48 on Intel
  * @reserved0:	zero
+ * @disruptions: timebase->disruptions, from before @offset was asked for
  * @reserved1:	zero
  *
  * The guest's counter is floor(host * @ratio / 2^@shift) + @offset, as KVM, and the
- * processor for it, compute it. Where KVM does not scale, any @shift will do with a
- * @ratio of 2^@shift; where it does (KVM_SET_TSC_KHZ), its ratio is
- * floor(2^@shift * guest's kHz / host's kHz).
+ * processor for it, compute it. A guest for which KVM was asked for no other frequency
+ * than the host's (KVM_SET_TSC_KHZ) has a @ratio of 1 and a @shift of 0; so has one whose
+ * frequency is within tsc_tolerance_ppm (a parameter of KVM) of the host's, because then
+ * KVM does not scale. Else the ratio is floor(2^@shift * guest's kHz / host's kHz). A
+ * guest whose counter KVM lets "catch up", for want of a processor that scales, cannot be
+ * served.
  *
  * It holds for as long as the host does not sleep, goes on to keep time by its counter,
  * and is not copied: after any of these (timebase->disruptions) the guest finds no time
- * until it is said again. poll() tells of all of them; ask KVM for the offset then. If
- * the guest itself writes its counter nobody here knows, and its time is wrong. This is
- * no discontinuity, and not part of what SAVE saves.
+ * until it is said again. poll() tells of all of them. If the guest itself writes its
+ * counter nobody here knows, and its time is wrong. This is no discontinuity, and not part
+ * of what SAVE saves.
  *
- * EINVAL:	@shift is more than 48; or @ratio is 0, and @offset or @shift is not.
+ * EINVAL:	@shift is more than 48; or @ratio is 0, and something else is not.
  * ERANGE:	the guest's counter is not between 1/64 and 64 times as fast as the
  *		host's; or host * @ratio / 2^@shift does not stay below 2^64 for the
  *		next 2^56 cycles.
+ * ESTALE:	@disruptions is not what it is now: ask for @offset again.
  */
 struct parkclock_guest_tsc {
 	__u64 offset;
 	__u64 ratio;
 	__u32 shift;
 	__u32 reserved0;
-	__u64 reserved1[3];
+	__u64 disruptions;
+	__u64 reserved1[2];
 };
 
 #define PARKCLOCK_IOC_SET_GUEST_TSC \
@@ -738,13 +744,22 @@ struct parkclock_guest_tsc {
  *	ioctl(fd, PARKCLOCK_IOC_VMCLOCK, CLOCK_MONOTONIC);
  *	mmap(NULL, PARKCLOCK_PAGE_SIZE, PROT_READ, MAP_SHARED, fd, PARKCLOCK_VMCLOCK_OFFSET);
  *
- * Its argument, by value, is CLOCK_MONOTONIC, for this clock's (VMCLOCK_TIME_MONOTONIC,
- * which never goes back), or CLOCK_REALTIME, for the host's (VMCLOCK_TIME_UTC, which may
- * be set). The page is for the guest's counter of PARKCLOCK_IOC_SET_GUEST_TSC, or where
- * there is none for the host's. Errors (time_maxerror_nanosec, and that of the period)
- * are those against the host's clock, also for UTC. tai_offset_sec is there if the host
- * knows it. disruption_marker changes with timebase->disruptions, and when SET_GUEST_TSC
- * has said something else. There is no generation counter of virtual machines in it.
+ * Its argument, by value, is CLOCK_MONOTONIC, for this clock's, or CLOCK_REALTIME, for the
+ * host's, which is what Linux wants (ptp_vmclock). The page is for the guest's counter of
+ * PARKCLOCK_IOC_SET_GUEST_TSC, or where there is none for the host's.
+ *
+ * MONOTONIC (VMCLOCK_TIME_MONOTONIC) has status VMCLOCK_STATUS_SYNCHRONIZED, bounds of its
+ * errors (time_maxerror_nanosec, and that of the period), and does not go back while
+ * disruption_marker is the same. It may be ahead of the mapping by some nanoseconds, which
+ * are in the bound; so it may be ahead of what SAVE tells.
+ *
+ * REALTIME (VMCLOCK_TIME_UTC) is UTC as far as the host knows it, and may be set. How far
+ * that is from UTC is not known here, so it is VMCLOCK_STATUS_FREERUNNING, and what would
+ * be bounds against the host's clock are said to be estimates (time_esterror_nanosec, and
+ * that of the period). tai_offset_sec is there if the host knows it.
+ *
+ * disruption_marker changes with timebase->disruptions, and when SET_GUEST_TSC has said
+ * something else. There is no generation counter of virtual machines in the page.
  *
  * While the clock has references (holds, or tasks that run) the page is written at each
  * refresh. Its readers know no window; instead its clock_status says
