@@ -70,7 +70,7 @@ help:
 	@echo '  make             the module, for the headers of the running kernel (or the newest'
 	@echo '                   installed), and the tools, into build/local'
 	@echo '  make module      the module alone; KDIR=DIR: for the kernel built there'
-	@echo '  make tools       the libraries, the command line tool and the example alone'
+	@echo '  make tools       the libraries, the command line tool and the examples alone'
 	@echo '  make install     installs both; DESTDIR=DIR, PREFIX=DIR (/usr/local)'
 	@echo '  make clean       removes build/'
 	@echo

@@ -101,8 +101,8 @@ initramfs() {
 	ln -s ../bin "$root/usr/bin"
 	echo 'root:x:0:0:root:/root:/bin/sh' >"$root/etc/passwd"
 	cp "$top/selftests/vm/profile" "$root/etc/profile" || return
-	cp "$cache/busybox/bin/busybox" "$programs/tools/parkclock" "$programs/tools/examples/sandbox" \
-		"${foreign[@]}" "$root/bin/" &&
+	cp "$cache/busybox/bin/busybox" "$programs/tools/parkclock" \
+		"$programs"/tools/examples/{sandbox,kvm-guest} "${foreign[@]}" "$root/bin/" &&
 		cp "$programs/tools/libparkclock-preload.so" "$root/usr/local/lib/" &&
 		cp "$build"/module/*.ko "$build"/modules/*.ko "$root/lib/" && c_library "$root" && kvm "$root" &&
 		cp "$programs/init" "$root/" &&
