@@ -26,11 +26,12 @@ say()
 	printf '  %s\n' "$*"
 }
 
-# run COMMAND...: show the command, and what it prints
+# run COMMAND...: show the command, and what it prints; the exit status is its own
 run()
 {
 	printf '  %s$ %s%s\n' "$dim" "$*" "$plain"
-	"$@" 2>&1 | sed 's/^/  /'
+	{ "$@" 2>&1; echo $? >/tmp/status; } | sed 's/^/  /'
+	return "$(cat /tmp/status)"
 }
 
 # expect TEXT TEST...: remember what is not so
@@ -201,10 +202,23 @@ expect "one wake" $((wakes - before_wakes)) -eq 1
 expect "one slow read" $((slow_reads - before_slow)) -eq 1
 
 echo 0 >"$event/enable"
+
+scene "6. A guest of KVM reads the same pages without an exit; when it halts, the clock parks."
+if [ -e /dev/kvm ]; then
+	run kvm-guest --reads 100000 --halts 2
+	guest=$?
+	expect "a guest that always had the right time" $guest -eq 0
+	guest="and a guest that read the time without an exit"
+else
+	say "this kernel has no KVM"
+	guest="and no KVM"
+fi
+
 echo
 if [ -n "$missed" ]; then
 	echo "${red}NOT as it should be. Not seen: ${missed%; }.$plain"
 	exit 1
 fi
 echo "${bold}Seen: active with $held timer expirations, idle, parked; then $quiet expirations in 10 s, an" \
-	"expired page that said so, and $((wakes - before_wakes)) wake by $((slow_reads - before_slow)) slow read.$plain"
+	"expired page that said so, $((wakes - before_wakes)) wake by $((slow_reads - before_slow)) slow read," \
+	"$guest.$plain"
