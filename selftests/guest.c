@@ -92,18 +92,14 @@ static void order(struct machine *m, enum guest_order what, uint64_t argument)
 	must_be_done(m, vcpu_order(&m->cpu[0], what, argument));
 }
 
-static int try_guest_tsc(int fd, uint64_t offset, uint64_t ratio, uint32_t shift)
-{
-	struct parkclock_guest_tsc arg = { .offset = offset, .ratio = ratio, .shift = shift };
-
-	return try(fd, PARKCLOCK_IOC_SET_GUEST_TSC, (unsigned long)&arg);
-}
-
 static void set_guest_tsc(int fd, uint64_t offset)
 {
-	struct parkclock_guest_tsc arg = { .offset = offset, .ratio = 1ULL << 32, .shift = 32 };
+	int err = try_guest_tsc(fd, offset, 1ULL << 32, 32);
 
-	must(fd, PARKCLOCK_IOC_SET_GUEST_TSC, (unsigned long)&arg);
+	if (err) {
+		errno = -err;
+		die("PARKCLOCK_IOC_SET_GUEST_TSC");
+	}
 }
 
 /* How many of some reads have a time. Again if the page was late, for as long as one waits. */

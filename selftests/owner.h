@@ -88,6 +88,25 @@ static inline int64_t offset_of(const void *map, int index)
 	return __parkclock_load(&__parkclock_clock(map)->offset_ns[index]);
 }
 
+static inline uint64_t disruptions(int fd)
+{
+	void *map = map_clock(fd);
+	uint64_t n = parkclock_disruptions(map);
+
+	munmap(map, PARKCLOCK_MAP_SIZE);
+	return n;
+}
+
+/* The clock is not fresh any more, unless it is that there is no guest. */
+static inline int try_guest_tsc(int fd, uint64_t offset, uint64_t ratio, uint32_t shift)
+{
+	struct parkclock_guest_tsc arg = { .offset = offset, .ratio = ratio, .shift = shift };
+
+	if (ratio)
+		arg.disruptions = disruptions(fd);
+	return try(fd, PARKCLOCK_IOC_SET_GUEST_TSC, (unsigned long)&arg);
+}
+
 static inline bool is_stopped(int fd)
 {
 	return query(fd).flags & PARKCLOCK_CLOCK_STOPPED;

@@ -704,7 +704,7 @@ TEST_F(vmclock, offset_of_before)
 	if (!counter_usable() || !mentions(CLOCKSOURCE "available_clocksource", "hpet"))
 		SKIP(return, "needs a host that keeps time by the TSC, and has an HPET too");
 	hold(self->c.fd);
-	tsc.disruptions = disruptions_now(self->c.fd);
+	tsc.disruptions = disruptions(self->c.fd);
 	EXPECT_EQ(0, try(self->c.fd, PARKCLOCK_IOC_SET_GUEST_TSC, (unsigned long)&tsc));
 	EXPECT_LE(0, parkclock_guest_read(self->c.map, CLOCK_MONOTONIC));
 	ASSERT_TRUE(choose("hpet"));

@@ -70,24 +70,9 @@ static inline uint64_t guest_cycles(const struct guest_counter *g, uint64_t cycl
 	return (uint64_t)((unsigned __int128)cycles * g->ratio >> g->shift) + g->offset;
 }
 
-static inline uint64_t disruptions_now(int fd)
-{
-	void *map = map_clock(fd);
-	uint64_t n = __parkclock_load(&__parkclock_timebase(map)->disruptions);
-
-	munmap(map, PARKCLOCK_MAP_SIZE);
-	return n;
-}
-
 static inline int set_guest(int fd, const struct guest_counter *g)
 {
-	struct parkclock_guest_tsc tsc = {
-		.offset = g->offset, .ratio = g->ratio, .shift = g->shift
-	};
-
-	if (g->ratio)
-		tsc.disruptions = disruptions_now(fd);
-	return try(fd, PARKCLOCK_IOC_SET_GUEST_TSC, (unsigned long)&tsc);
+	return try_guest_tsc(fd, g->offset, g->ratio, g->shift);
 }
 
 static inline const struct vmclock *map_vmclock(int fd)

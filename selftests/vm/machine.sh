@@ -108,7 +108,8 @@ initramfs() {
 		cp "$programs/init" "$root/" &&
 		cp "$top"/selftests/*.sh "$root/tests/" && cp "$1" "$root/tests/programs" &&
 		find "$programs/selftests" -maxdepth 1 -type f -perm -u+x -exec cp -t "$root/tests" {} + &&
-		strip --strip-debug "$root"/lib/*.ko || return
+		find "$root"/lib/*.ko "$root/tests" -type f ! -name '*.sh' ! -name programs \
+			-exec strip --strip-debug {} + || return
 	for applet in $("$cache/busybox/bin/busybox" --list); do
 		[ -e "$root/bin/$applet" ] || ln -s busybox "$root/bin/$applet"
 	done

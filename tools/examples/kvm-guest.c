@@ -9,8 +9,8 @@
  * ends this finds it valid again. Nobody does anything for that, neither in the guest nor
  * here.
  *
- * What a VMM has to do for a clock is in make_clock() and make_guest(). The rest of this file
- * finds out whether all that is so. The guest is guest.c, the machine vmm.c.
+ * What a VMM has to do for a clock is in make_clock(), set_counter() and make_guest(). The
+ * rest of this file finds out whether all that is so. The guest is guest.c, the machine vmm.c.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -97,16 +97,11 @@ static struct parkclock_query query(const struct host *h)
 }
 
 /*
- * The guest's counter is the host's plus an offset, and the clock is told so: it is for this
- * guest alone from then on. A VMM whose guest may be nasty, or is to have a time of its own,
- * does as sandbox.c does: it begins an epoch, and maps a view.
+ * A VMM whose guest may be nasty, or is to have a time of its own, does as sandbox.c does: it
+ * begins an epoch, and maps a view.
  */
 static void make_clock(struct host *h)
 {
-	struct parkclock_guest_tsc tsc = {
-		.offset = h->options.tsc_offset, .ratio = 1ULL << 32, .shift = 32
-	};
-
 	h->clock = open(PARKCLOCK_DEVICE, O_RDWR | O_CLOEXEC);
 	if (h->clock < 0)
 		die("open " PARKCLOCK_DEVICE " for writing",
@@ -114,9 +109,25 @@ static void make_clock(struct host *h)
 	h->map = mmap(NULL, PARKCLOCK_MAP_SIZE, PROT_READ, MAP_SHARED, h->clock, 0);
 	if (h->map == MAP_FAILED)
 		die("map the clock", "Free memory.");
+}
+
+/*
+ * The guest's counter is the host's plus an offset, and the clock is told so: it is for this
+ * guest alone from then on. Should the host sleep, the counter may be another one: a VMM that
+ * lives for long does this again when poll() says that the generation has changed, with the
+ * offset that KVM has then (KVM_GET_DEVICE_ATTR).
+ */
+static void set_counter(struct host *h)
+{
+	struct parkclock_guest_tsc tsc = {
+		.offset = h->options.tsc_offset, .ratio = 1, .shift = 0,
+		.disruptions = parkclock_disruptions(h->map)
+	};
+
+	must(h, vcpu_set_tsc_offset(&h->vcpu, tsc.offset));
 	if (ioctl(h->clock, PARKCLOCK_IOC_SET_GUEST_TSC, &tsc))
-		die("tell the clock of the guest's counter",
-		    "Is the module as new as this program?");
+		die("tell the clock of the guest's counter", errno == ESTALE ?
+		    "The host has just slept: try again." : "Is the module as new as this program?");
 }
 
 /* This thread becomes the virtual CPU's: from here on, what it does keeps the page valid. */
@@ -127,7 +138,7 @@ static void make_guest(struct host *h)
 	must(h, vmm_create(&h->vmm));
 	must(h, vmm_map_clock(&h->vmm, h->map, true));
 	must(h, vcpu_create(&h->vmm, &h->vcpu, 0));
-	must(h, vcpu_set_tsc_offset(&h->vcpu, h->options.tsc_offset));
+	set_counter(h);
 	h->vcpu.guest->clock_id = CLOCK_MONOTONIC;
 	if (ioctl(h->clock, PARKCLOCK_IOC_REGISTER, &r))
 		die("register the virtual CPU",

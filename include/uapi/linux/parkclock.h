@@ -702,7 +702,7 @@ struct parkclock_restore {
  *		no guest: then all must be 0
  * @shift:	48 at most; of KVM, 32 on AMD and 48 on Intel
  * @reserved0:	zero
- * @disruptions: timebase->disruptions, from before @offset was asked for
+ * @disruptions: timebase->disruptions, from before @offset was set or asked for
  * @reserved1:	zero
  *
  * The guest's counter is floor(host * @ratio / 2^@shift) + @offset, as KVM, and the
@@ -1039,6 +1039,20 @@ static __inline__ __s64 parkclock_page_read_bound(const void *map, int clock_id,
 {
 	return __parkclock_read(__parkclock_clock(map), __parkclock_timebase(map), clock_id, 1, 0,
 				r);
+}
+
+/**
+ * parkclock_disruptions() - how often a guest's counter can have become another one
+ * @map: the mapping
+ *
+ * For PARKCLOCK_IOC_SET_GUEST_TSC: to be asked before the guest's counter is set, or its
+ * offset asked for.
+ *
+ * Return: timebase->disruptions.
+ */
+static __inline__ __u64 parkclock_disruptions(const void *map)
+{
+	return __parkclock_acquire(&__parkclock_timebase(map)->disruptions);
 }
 
 /**
