@@ -290,6 +290,7 @@ void parkclock_clock_show(struct parkclock *clock, struct seq_file *m)
 			   c.guest.ratio, c.guest.ratio_shift,
 			   c.guest_disruptions == parkclock_timebase_disruptions() ?
 			   "" : " disrupted");
+	/* Pairs with parkclock_clock_publish(). */
 	vm = smp_load_acquire(&clock->vmclock);
 	if (vm)
 		seq_printf(m, "vmclock:\t%s\n", parkclock_vmclock_name(vm));

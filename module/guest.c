@@ -32,8 +32,8 @@
 /* How far the counter of a guest may be slower or faster than that of its host. */
 #define RATIO_MAX	64
 
-/* For so many of the host's cycles h * r must fit: nine months at 3 GHz. */
-#define FORESEEN_CYCLES	(1ULL << 56)
+/* For 2^56 of the host's cycles more h * r must fit: nine months at 3 GHz. */
+#define FORESEEN_CYCLES	0x100000000000000ULL
 
 #define NSEC_PER_SEC_	1000000000ULL
 

@@ -51,10 +51,10 @@ static u128 divide(u128 n, u64 d)
 /* In 2^-64 s, from 2^-56 ns; exact but for what is below. */
 static u128 seconds(u128 fixed)
 {
-	u64 ns = fixed >> 56;
+	const u64 ns = fixed >> 56, frac = fixed & (ONE - 1), second = 1000000000;
 
-	return ((u128)(ns / 1000000000) << 64) +
-	       divide(((u128)(ns % 1000000000) << 64) + ((u64)(fixed & (ONE - 1)) << 8), 1000000000);
+	return ((u128)(ns / second) << 64) +
+	       divide(((u128)(ns % second) << 64) + (frac << 8), second);
 }
 
 /* From 2^-64 s to 2^-56 ns. */
@@ -297,7 +297,7 @@ static void lifted(struct kunit *test)
 		struct parkclock_guest g = any_guest(test, &now);
 		struct parkclock_segment seg;
 		struct parkclock_line line, old;
-		u128 least;
+		u128 least, little;
 
 		now += 1ULL << 36;
 		if (make(0, g.ratio, g.ratio_shift, now + (1ULL << 40)))
@@ -327,9 +327,10 @@ static void lifted(struct kunit *test)
 			KUNIT_ASSERT_EQ(test, nanoseconds(is > was ? is - was : was - is) <= more,
 					true);
 			/* After the interval, nothing of it is left but some 4000th. */
+			little = ((line.time - old.time) >> 12) + (1ULL << 26);
 			if (t == interval && line.period < old.period)
-				KUNIT_ASSERT_EQ(test, (is > was ? is - was : was - is) <=
-						((line.time - old.time) >> 12) + (1ULL << 26), true);
+				KUNIT_ASSERT_EQ(test, (is > was ? is - was : was - is) <= little,
+						true);
 		}
 		cond_resched();
 	}
@@ -345,6 +346,7 @@ static void lifted_far(struct kunit *test)
 
 	for (int s = 0; s < 62; s++) {
 		u128 least;
+		u64 up_ns;
 
 		parkclock_line_make(&line, &seg, 0, 0, &g, now);
 		old = line;
@@ -353,7 +355,8 @@ static void lifted_far(struct kunit *test)
 		KUNIT_ASSERT_EQ(test, parkclock_line_at(&line, now) >= least, true);
 		KUNIT_ASSERT_EQ(test, line.period, old.period - (old.period >> 11));
 		KUNIT_ASSERT_EQ(test, line.period_error, old.period_error + (old.period >> 11));
-		KUNIT_ASSERT_GT(test, line.error_ns, (u64)(nanoseconds(line.time - old.time) >> 56));
+		up_ns = nanoseconds(line.time - old.time) >> 56;
+		KUNIT_ASSERT_GT(test, line.error_ns, up_ns);
 	}
 }
 

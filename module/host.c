@@ -408,7 +408,7 @@ int parkclock_host_init(struct parkclock_timebase *page, void (*changed)(void))
 	host.page = page;
 	host.changed = changed;
 	for_each_possible_cpu(cpu)
-		*per_cpu_ptr(&changed_work, cpu) = IRQ_WORK_INIT_HARD(host_changed);
+		per_cpu(changed_work, cpu) = IRQ_WORK_INIT_HARD(host_changed);
 	err = pvclock_gtod_register_notifier(&host_listener);
 	if (err)
 		return err;

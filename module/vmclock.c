@@ -37,50 +37,6 @@
 #include "vmclock.h"
 #include "vmclock_abi.h"
 
-#if __has_include(<uapi/linux/vmclock-abi.h>)
-#include <uapi/linux/vmclock-abi.h>
-
-#define SAME(field) \
-	static_assert(offsetof(struct vmc_abi, field) == offsetof(struct vmclock_abi, field) && \
-		      sizeof_field(struct vmc_abi, field) == sizeof_field(struct vmclock_abi, field))
-
-SAME(magic);
-SAME(size);
-SAME(version);
-SAME(counter_id);
-SAME(time_type);
-SAME(seq_count);
-SAME(disruption_marker);
-SAME(flags);
-SAME(pad);
-SAME(clock_status);
-SAME(leap_second_smearing_hint);
-SAME(tai_offset_sec);
-SAME(leap_indicator);
-SAME(counter_period_shift);
-SAME(counter_value);
-SAME(counter_period_frac_sec);
-SAME(counter_period_esterror_rate_frac_sec);
-SAME(counter_period_maxerror_rate_frac_sec);
-SAME(time_sec);
-SAME(time_frac_sec);
-SAME(time_esterror_nanosec);
-SAME(time_maxerror_nanosec);
-static_assert(VMC_MAGIC == VMCLOCK_MAGIC);
-static_assert(VMC_COUNTER_X86_TSC == VMCLOCK_COUNTER_X86_TSC);
-static_assert(VMC_TIME_UTC == VMCLOCK_TIME_UTC);
-static_assert(VMC_TIME_MONOTONIC == VMCLOCK_TIME_MONOTONIC);
-static_assert(VMC_STATUS_SYNCHRONIZED == VMCLOCK_STATUS_SYNCHRONIZED);
-static_assert(VMC_STATUS_FREERUNNING == VMCLOCK_STATUS_FREERUNNING);
-static_assert(VMC_STATUS_UNRELIABLE == VMCLOCK_STATUS_UNRELIABLE);
-static_assert(VMC_FLAG_TAI_OFFSET_VALID == VMCLOCK_FLAG_TAI_OFFSET_VALID);
-static_assert(VMC_FLAG_PERIOD_ESTERROR_VALID == VMCLOCK_FLAG_PERIOD_ESTERROR_VALID);
-static_assert(VMC_FLAG_TIME_ESTERROR_VALID == VMCLOCK_FLAG_TIME_ESTERROR_VALID);
-static_assert(VMC_FLAG_PERIOD_MAXERROR_VALID == VMCLOCK_FLAG_PERIOD_MAXERROR_VALID);
-static_assert(VMC_FLAG_TIME_MAXERROR_VALID == VMCLOCK_FLAG_TIME_MAXERROR_VALID);
-static_assert(VMC_FLAG_TIME_MONOTONIC == VMCLOCK_FLAG_TIME_MONOTONIC);
-#endif
-
 /**
  * struct parkclock_vmclock - a VMClock page
  * @page:     the page
@@ -319,6 +275,7 @@ void parkclock_vmclock_get(struct parkclock_vmclock *vm)
 	atomic_inc(&vm->refs);
 	/* Count, then look whether it is live; pairs with the one in unused(). */
 	smp_mb__after_atomic();
+	/* Live, then the page; pairs with the release in set_live(). */
 	if (!smp_load_acquire(&vm->live))
 		revive(vm);
 }

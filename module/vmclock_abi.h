@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The VMClock page, version 1, as we write it: older kernels have no vmclock-abi.h. Where
- * there is one, vmclock.c checks this against it.
+ * The VMClock page, version 1, as we write it: older kernels have no vmclock-abi.h. This is
+ * checked against it where there is one.
  */
 #ifndef PARKCLOCK_VMCLOCK_ABI_H
 #define PARKCLOCK_VMCLOCK_ABI_H
 
+#include <linux/bits.h>
+#include <linux/build_bug.h>
+#include <linux/stddef.h>
 #include <linux/types.h>
 
 #define VMC_MAGIC			0x4b4c4356	/* "VCLK" */
@@ -18,12 +21,12 @@
 #define VMC_STATUS_UNRELIABLE		4
 
 /* Which fields mean something, and a promise. */
-#define VMC_FLAG_TAI_OFFSET_VALID	(1 << 0)
-#define VMC_FLAG_PERIOD_ESTERROR_VALID	(1 << 3)
-#define VMC_FLAG_PERIOD_MAXERROR_VALID	(1 << 4)
-#define VMC_FLAG_TIME_ESTERROR_VALID	(1 << 5)
-#define VMC_FLAG_TIME_MAXERROR_VALID	(1 << 6)
-#define VMC_FLAG_TIME_MONOTONIC		(1 << 7)
+#define VMC_FLAG_TAI_OFFSET_VALID	BIT(0)
+#define VMC_FLAG_PERIOD_ESTERROR_VALID	BIT(3)
+#define VMC_FLAG_PERIOD_MAXERROR_VALID	BIT(4)
+#define VMC_FLAG_TIME_ESTERROR_VALID	BIT(5)
+#define VMC_FLAG_TIME_MAXERROR_VALID	BIT(6)
+#define VMC_FLAG_TIME_MONOTONIC		BIT(7)
 
 /**
  * struct vmc_abi - what readers of VMClock read
@@ -76,5 +79,72 @@ struct vmc_abi {
 	__le64 time_maxerror_nanosec;
 	__le64 vm_generation_counter;
 };
+
+#define VMC_AT(abi, field, where) \
+	static_assert(offsetof(struct abi, field) == (where), #abi "." #field " is elsewhere")
+
+VMC_AT(vmc_abi, magic, 0);
+VMC_AT(vmc_abi, size, 4);
+VMC_AT(vmc_abi, version, 8);
+VMC_AT(vmc_abi, counter_id, 10);
+VMC_AT(vmc_abi, time_type, 11);
+VMC_AT(vmc_abi, seq_count, 12);
+VMC_AT(vmc_abi, disruption_marker, 16);
+VMC_AT(vmc_abi, flags, 24);
+VMC_AT(vmc_abi, pad, 32);
+VMC_AT(vmc_abi, clock_status, 34);
+VMC_AT(vmc_abi, leap_second_smearing_hint, 35);
+VMC_AT(vmc_abi, tai_offset_sec, 36);
+VMC_AT(vmc_abi, leap_indicator, 38);
+VMC_AT(vmc_abi, counter_period_shift, 39);
+VMC_AT(vmc_abi, counter_value, 40);
+VMC_AT(vmc_abi, counter_period_frac_sec, 48);
+VMC_AT(vmc_abi, counter_period_esterror_rate_frac_sec, 56);
+VMC_AT(vmc_abi, counter_period_maxerror_rate_frac_sec, 64);
+VMC_AT(vmc_abi, time_sec, 72);
+VMC_AT(vmc_abi, time_frac_sec, 80);
+VMC_AT(vmc_abi, time_esterror_nanosec, 88);
+VMC_AT(vmc_abi, time_maxerror_nanosec, 96);
+VMC_AT(vmc_abi, vm_generation_counter, 104);
+
+#ifdef PARKCLOCK_HAS_vmclock_abi
+#include <uapi/linux/vmclock-abi.h>
+
+VMC_AT(vmclock_abi, magic, 0);
+VMC_AT(vmclock_abi, size, 4);
+VMC_AT(vmclock_abi, version, 8);
+VMC_AT(vmclock_abi, counter_id, 10);
+VMC_AT(vmclock_abi, time_type, 11);
+VMC_AT(vmclock_abi, seq_count, 12);
+VMC_AT(vmclock_abi, disruption_marker, 16);
+VMC_AT(vmclock_abi, flags, 24);
+VMC_AT(vmclock_abi, pad, 32);
+VMC_AT(vmclock_abi, clock_status, 34);
+VMC_AT(vmclock_abi, leap_second_smearing_hint, 35);
+VMC_AT(vmclock_abi, tai_offset_sec, 36);
+VMC_AT(vmclock_abi, leap_indicator, 38);
+VMC_AT(vmclock_abi, counter_period_shift, 39);
+VMC_AT(vmclock_abi, counter_value, 40);
+VMC_AT(vmclock_abi, counter_period_frac_sec, 48);
+VMC_AT(vmclock_abi, counter_period_esterror_rate_frac_sec, 56);
+VMC_AT(vmclock_abi, counter_period_maxerror_rate_frac_sec, 64);
+VMC_AT(vmclock_abi, time_sec, 72);
+VMC_AT(vmclock_abi, time_frac_sec, 80);
+VMC_AT(vmclock_abi, time_esterror_nanosec, 88);
+VMC_AT(vmclock_abi, time_maxerror_nanosec, 96);
+static_assert(VMC_MAGIC == VMCLOCK_MAGIC);
+static_assert(VMC_COUNTER_X86_TSC == VMCLOCK_COUNTER_X86_TSC);
+static_assert(VMC_TIME_UTC == VMCLOCK_TIME_UTC);
+static_assert(VMC_TIME_MONOTONIC == VMCLOCK_TIME_MONOTONIC);
+static_assert(VMC_STATUS_SYNCHRONIZED == VMCLOCK_STATUS_SYNCHRONIZED);
+static_assert(VMC_STATUS_FREERUNNING == VMCLOCK_STATUS_FREERUNNING);
+static_assert(VMC_STATUS_UNRELIABLE == VMCLOCK_STATUS_UNRELIABLE);
+static_assert(VMC_FLAG_TAI_OFFSET_VALID == VMCLOCK_FLAG_TAI_OFFSET_VALID);
+static_assert(VMC_FLAG_PERIOD_ESTERROR_VALID == VMCLOCK_FLAG_PERIOD_ESTERROR_VALID);
+static_assert(VMC_FLAG_PERIOD_MAXERROR_VALID == VMCLOCK_FLAG_PERIOD_MAXERROR_VALID);
+static_assert(VMC_FLAG_TIME_ESTERROR_VALID == VMCLOCK_FLAG_TIME_ESTERROR_VALID);
+static_assert(VMC_FLAG_TIME_MAXERROR_VALID == VMCLOCK_FLAG_TIME_MAXERROR_VALID);
+static_assert(VMC_FLAG_TIME_MONOTONIC == VMCLOCK_FLAG_TIME_MONOTONIC);
+#endif
 
 #endif

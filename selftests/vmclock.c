@@ -339,8 +339,9 @@ TEST_F(guests, agree)
 	hold(self->c.fd);
 	n = start_vm_readers(self, reader);
 	refreshes = query(self->c.fd).refreshes;
-	for (unsigned int i = 0; vm_readers_saw(reader, n, RIGHT) < wanted &&
-				 !vm_readers_saw(reader, n, WRONG); i++) {
+	for (unsigned int i = 0; vm_readers_saw(reader, n, RIGHT) < wanted; i++) {
+		if (vm_readers_saw(reader, n, WRONG))
+			break;
 		throw_frequency(i, &seed);
 		if (i % 4 == 3)
 			set_realtime(kernel_ns(CLOCK_REALTIME) + (i & 4 ? NSEC : -NSEC));

@@ -5,6 +5,8 @@
 #ifndef PARKCLOCK_SELFTESTS_VMCLOCK_H
 #define PARKCLOCK_SELFTESTS_VMCLOCK_H
 
+#include <assert.h>
+
 #include "disturb.h"
 #include "owner.h"
 
@@ -35,7 +37,7 @@ struct vmclock {
 	uint64_t vm_generation_counter;
 };
 
-_Static_assert(sizeof(struct vmclock) == 112, "struct vmclock");
+static_assert(sizeof(struct vmclock) == 112, "struct vmclock");
 
 #define VMCLOCK_MAGIC		0x4b4c4356
 #define TYPE_UTC		0
@@ -43,12 +45,12 @@ _Static_assert(sizeof(struct vmclock) == 112, "struct vmclock");
 #define STATUS_SYNCHRONIZED	2
 #define STATUS_FREERUNNING	3
 #define STATUS_UNRELIABLE	4
-#define TAI_OFFSET_VALID	(1 << 0)
-#define PERIOD_ESTERROR_VALID	(1 << 3)
-#define PERIOD_MAXERROR_VALID	(1 << 4)
-#define TIME_ESTERROR_VALID	(1 << 5)
-#define TIME_MAXERROR_VALID	(1 << 6)
-#define NEVER_BACK		(1 << 7)
+#define TAI_OFFSET_VALID	0x01
+#define PERIOD_ESTERROR_VALID	0x08
+#define PERIOD_MAXERROR_VALID	0x10
+#define TIME_ESTERROR_VALID	0x20
+#define TIME_MAXERROR_VALID	0x40
+#define NEVER_BACK		0x80
 
 /* How the counter of a guest that this process plays follows from the TSC */
 struct guest_counter {
@@ -96,28 +98,27 @@ static inline int64_t vm_ns_up(unsigned __int128 time)
 static inline bool vm_read(const struct vmclock *v, const struct guest_counter *g,
 			   struct vmreading *r)
 {
-	const volatile struct vmclock *page = v;
 	struct vmclock *to = &r->page;
 	unsigned __int128 delta;
 	uint32_t seq;
 
 	do {
 		seq = __atomic_load_n(&v->seq_count, __ATOMIC_ACQUIRE) & ~1U;
-		to->disruption_marker = page->disruption_marker;
-		to->flags = page->flags;
-		to->clock_status = page->clock_status;
-		to->tai_offset_sec = page->tai_offset_sec;
-		to->counter_period_shift = page->counter_period_shift;
-		to->counter_value = page->counter_value;
-		to->counter_period_frac_sec = page->counter_period_frac_sec;
+		to->disruption_marker = __parkclock_load(&v->disruption_marker);
+		to->flags = __parkclock_load(&v->flags);
+		to->clock_status = __parkclock_load(&v->clock_status);
+		to->tai_offset_sec = __parkclock_load(&v->tai_offset_sec);
+		to->counter_period_shift = __parkclock_load(&v->counter_period_shift);
+		to->counter_value = __parkclock_load(&v->counter_value);
+		to->counter_period_frac_sec = __parkclock_load(&v->counter_period_frac_sec);
 		to->counter_period_maxerror_rate_frac_sec =
-			page->counter_period_maxerror_rate_frac_sec;
+			__parkclock_load(&v->counter_period_maxerror_rate_frac_sec);
 		to->counter_period_esterror_rate_frac_sec =
-			page->counter_period_esterror_rate_frac_sec;
-		to->time_sec = page->time_sec;
-		to->time_frac_sec = page->time_frac_sec;
-		to->time_maxerror_nanosec = page->time_maxerror_nanosec;
-		to->time_esterror_nanosec = page->time_esterror_nanosec;
+			__parkclock_load(&v->counter_period_esterror_rate_frac_sec);
+		to->time_sec = __parkclock_load(&v->time_sec);
+		to->time_frac_sec = __parkclock_load(&v->time_frac_sec);
+		to->time_maxerror_nanosec = __parkclock_load(&v->time_maxerror_nanosec);
+		to->time_esterror_nanosec = __parkclock_load(&v->time_esterror_nanosec);
 		r->cycles = guest_cycles(g, tsc());
 		__atomic_thread_fence(__ATOMIC_ACQUIRE);
 	} while (__atomic_load_n(&v->seq_count, __ATOMIC_RELAXED) != seq);

@@ -126,8 +126,9 @@ static void set_counter(struct host *h)
 
 	must(h, vcpu_set_tsc_offset(&h->vcpu, tsc.offset));
 	if (ioctl(h->clock, PARKCLOCK_IOC_SET_GUEST_TSC, &tsc))
-		die("tell the clock of the guest's counter", errno == ESTALE ?
-		    "The host has just slept: try again." : "Is the module as new as this program?");
+		die("tell the clock of the guest's counter",
+		    errno == ESTALE ? "The host has just slept: try again." :
+		    "Is the module as new as this program?");
 }
 
 /* This thread becomes the virtual CPU's: from here on, what it does keeps the page valid. */

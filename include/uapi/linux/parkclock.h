@@ -322,8 +322,8 @@ struct parkclock_reading {
  * must be zero EINVAL. A call that fails has changed nothing.
  *
  * What changes the clock itself (EPOCH, OFFSETS, STOP, START, SAVE, RESTORE,
- * SET_GUEST_TSC, VMCLOCK) needs one that is open for writing, too, else EPERM. Where no argument is named it must
- * be zero.
+ * SET_GUEST_TSC, VMCLOCK) needs one that is open for writing, too, else EPERM. Where no
+ * argument is named it must be zero.
  */
 #define PARKCLOCK_IOC_TYPE	0xBC
 
