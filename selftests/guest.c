@@ -102,6 +102,17 @@ static void set_guest_tsc(int fd, uint64_t offset)
 	}
 }
 
+/* A thread that was joined is registered for a moment more. */
+static bool wait_all_tasks(int fd, uint64_t tasks)
+{
+	for (int i = 0; i < PATIENCE_MS; i++) {
+		if (query(fd).all_tasks == tasks)
+			return true;
+		sleep_ms(1);
+	}
+	return false;
+}
+
 /* How many of some reads have a time. Again if the page was late, for as long as one waits. */
 static uint64_t reads_with_time(struct machine *m)
 {
@@ -577,10 +588,10 @@ TEST_F(guest, halts_with_the_descriptor_closed)
 	EXPECT_LT(0, reads_with_time(m));
 	end = query(self->host.fd);
 	EXPECT_GE(end.run_wakes - start.run_wakes, (uint64_t)h.rounds);
-	EXPECT_EQ(1, end.all_tasks);
+	EXPECT_TRUE(wait_all_tasks(self->host.fd, 1));
 	end_machine(m);
 	munmap(self->c.map, PARKCLOCK_MAP_SIZE);
-	EXPECT_EQ(0, query(self->host.fd).all_tasks);
+	EXPECT_TRUE(wait_all_tasks(self->host.fd, 0));
 	self->c = open_owner();
 }
 
@@ -874,7 +885,7 @@ TEST_F(guest, unmapped_while_it_reads)
 		end_machine(m);
 	}
 	EXPECT_TRUE(wait_references(self->host.fd, 0));
-	EXPECT_EQ(0, query(self->host.fd).all_tasks);
+	EXPECT_TRUE(wait_all_tasks(self->host.fd, 0));
 }
 
 /* For ever: reads in one CPU, halts in the other. */
@@ -930,7 +941,7 @@ TEST_F_TIMEOUT(guest, killed_while_it_runs, 300)
 		sleep_us(i * 300);
 		end_child(&c);
 		EXPECT_TRUE(wait_references(self->host.fd, 0));
-		EXPECT_EQ(0, query(self->host.fd).all_tasks);
+		EXPECT_TRUE(wait_all_tasks(self->host.fd, 0));
 		EXPECT_TRUE(wait_users(used));
 	}
 	EXPECT_TRUE(wait_state(self->host.fd, PARKCLOCK_PARKED));
