@@ -232,6 +232,17 @@ static inline bool becomes_reliable(const struct vmclock *v)
 	return becomes(v, true);
 }
 
+/* It is right, when its clock is held; or when the next refresh has come, if it is late. */
+static inline bool vm_right_when_held(const struct pclock *c, const struct vmclock *v,
+				      const struct guest_counter *g, int64_t offset_ns)
+{
+	enum seen seen = vm_look_again(c, v, g, offset_ns);
+
+	if (seen == REFUSED && becomes_reliable(v))
+		seen = vm_look_again(c, v, g, offset_ns);
+	return seen == RIGHT;
+}
+
 /* When the next refresh finds that nobody holds it. */
 static inline bool becomes_unreliable(const struct vmclock *v)
 {
