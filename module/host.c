@@ -53,8 +53,6 @@ struct host_terms {
 	u64 xtime_nsec;		/* shifted left by @shift */
 	s64 offset_ns[PARKCLOCK_CLOCKS];
 	u64 rate_changes;
-	u64 forks;
-	u64 sleeps;
 	u64 epoch;
 	u64 generation;
 };
@@ -69,6 +67,7 @@ static struct {
 	struct host_terms terms;
 	struct parkclock_timebase *page;	/* for the listener alone, see host_init() */
 	atomic64_t forks;
+	u64 forks_seen;			/* for the listener alone */
 	bool suspending;
 	bool jumped;			/* and nobody was woken for it yet */
 	void (*changed)(void);
@@ -96,13 +95,14 @@ static bool moved(const struct host_terms *old, const struct host_terms *new, in
  * a sleep moves BOOTTIME, and a leap second moves UTC but not TAI. A sleep that the
  * timekeeper took for none is one nevertheless: the counter may have begun anew.
  */
-static u64 reason(const struct host_terms *old, const struct host_terms *new)
+static u64 reason(const struct host_terms *old, const struct host_terms *new, bool forked,
+		  bool slept)
 {
-	if (new->forks != old->forks)
+	if (forked)
 		return PARKCLOCK_REASON_FORK;
 	if (new->usable != old->usable)
 		return PARKCLOCK_REASON_COUNTER;
-	if (moved(old, new, PARKCLOCK_BOOTTIME) || new->sleeps != old->sleeps)
+	if (slept || moved(old, new, PARKCLOCK_BOOTTIME))
 		return PARKCLOCK_REASON_SUSPEND;
 	if (!moved(old, new, PARKCLOCK_REALTIME))
 		return moved(old, new, PARKCLOCK_TAI) ? PARKCLOCK_REASON_TAI :
@@ -144,17 +144,20 @@ static int host_update(struct notifier_block *nb, unsigned long was_set, void *d
 			[PARKCLOCK_TAI] = ktime_to_ns(tk->offs_tai),
 		},
 		.rate_changes = host.terms.rate_changes,
-		.forks = atomic64_read(&host.forks),
-		/* The timekeeper resumes; or what looks like it, which does no harm. */
-		.sleeps = host.terms.sleeps + (was_set && READ_ONCE(host.suspending)),
 		.epoch = host.terms.epoch,
 		.generation = host.terms.generation,
 	};
+	u64 forks = atomic64_read(&host.forks);
+	bool forked = forks != host.forks_seen;
+	/* The timekeeper resumes; or what looks like it, which does no harm. */
+	bool slept = was_set && READ_ONCE(host.suspending);
 	/* The first call is what there is, and no change. */
-	u64 why = host.terms.epoch ? reason(&host.terms, &terms) : PARKCLOCK_REASON_NONE;
+	u64 why = host.terms.epoch ? reason(&host.terms, &terms, forked, slept) :
+				     PARKCLOCK_REASON_NONE;
 	/* To register any listener, KVM's for example, calls all of them as if it was set. */
 	bool changed = why || was_set || !runs_on(&host.terms, &terms);
 
+	host.forks_seen = forks;
 	if (terms.mult != host.terms.mult || terms.shift != host.terms.shift)
 		terms.rate_changes++;
 	if (why) {
@@ -307,6 +310,30 @@ bool parkclock_host_sample(struct parkclock_sample *sample)
 	sample->generation = t.generation;
 	memcpy(sample->offset_ns, t.offset_ns, sizeof(t.offset_ns));
 	return true;
+}
+
+/**
+ * parkclock_host_rate() - what the host's rate is known to be
+ * @epoch: during this epoch
+ * @rate:  filled in, as of struct parkclock_sample
+ * @slop:  likewise
+ *
+ * Context: as parkclock_host_sample().
+ * Return: true; or false if that is over.
+ */
+bool parkclock_host_rate(u64 epoch, u64 *rate, u64 *slop)
+{
+	unsigned int seq, up;
+	bool same;
+
+	do {
+		seq = read_seqcount_begin(&host.seq);
+		up = PARKCLOCK_SHIFT - host.terms.shift;
+		*rate = (u64)host.terms.epoch_mult << up;
+		*slop = 1ULL << up;
+		same = host.terms.epoch == epoch;
+	} while (read_seqcount_retry(&host.seq, seq));
+	return same;
 }
 
 /**

@@ -19,6 +19,7 @@ void parkclock_host_suspending(bool suspending);
 bool parkclock_host_usable(void);
 bool parkclock_host_sample(struct parkclock_sample *sample);
 void parkclock_host_sample_slow(struct parkclock_sample *sample);
+bool parkclock_host_rate(u64 epoch, u64 *rate, u64 *slop);
 u64 parkclock_host_generation(void);
 s64 parkclock_host_boot_ns(void);
 

@@ -54,7 +54,6 @@ enum parkclock_refresh {
 
 unsigned __int128 parkclock_segment_at(const struct parkclock_segment *seg, __u64 cycles);
 int parkclock_segment_covers(const struct parkclock_segment *seg, __u64 cycles);
-__u64 parkclock_segment_slope(unsigned __int128 offset, __u64 cycles, __u64 limit);
 __u64 parkclock_segment_rate(const struct parkclock_sample *from,
 			     const struct parkclock_sample *to);
 unsigned __int128 parkclock_segment_base(const struct parkclock_segment *old,
@@ -67,5 +66,31 @@ void parkclock_segment_make(struct parkclock_segment *seg, const struct parkcloc
 			    __u64 slew_cycles);
 void parkclock_segment_lift(struct parkclock_segment *seg, __u64 cycles,
 			    unsigned __int128 least);
+
+/**
+ * parkclock_segment_slope() - the change of rate that covers an offset
+ * @offset: the offset
+ * @cycles: in how many cycles
+ * @limit:  the most that it may be
+ *
+ * A 128-bit number is not to be divided in the kernel; so what does not fit 63 bits is
+ * shifted until it does, which leaves the quotient good to 2^-14 while @cycles is less
+ * than 2^48 (a day).
+ *
+ * Return: @offset / @cycles, or a little less; @limit at most.
+ */
+static inline __u64 parkclock_segment_slope(unsigned __int128 offset, __u64 cycles,
+					    __u64 limit)
+{
+	__u64 high = offset >> 63;
+	unsigned int shift;
+
+	if (!offset || !cycles)
+		return 0;
+	if (offset >= (unsigned __int128)cycles * limit)
+		return limit;
+	shift = high ? 64 - __builtin_clzll(high) : 0;
+	return (__u64)(offset >> shift) / cycles << shift;
+}
 
 #endif

@@ -93,7 +93,8 @@ static u32 hash_of(const struct task_struct *task)
 
 static struct hlist_head *bucket_of(u32 hash)
 {
-	return &table[hash >> (FILTER_BITS - BUCKET_BITS)];
+	/* As a sum: of an index, a kernel with UBSAN would check the bounds at each switch. */
+	return table + (hash >> (FILTER_BITS - BUCKET_BITS));
 }
 
 /**
@@ -276,15 +277,24 @@ static __always_inline void take_reference(struct parkclock_task *t, u64 cycles)
 	}
 }
 
-static noinline void take_references(struct parkclock_task *t, u64 cycles)
+/* The rest of begin(): what it does seldom. */
+static noinline void begin_slow(struct parkclock_task *t, u64 cycles)
 {
-	t->hold |= PARKCLOCK_TASK_HOLDS;
-	take_reference(t, cycles);
-	parkclock_vmclock_get(t->tasks->vmclock);
+	if (!(t->hold & PARKCLOCK_TASK_HOLDS)) {
+		t->hold |= PARKCLOCK_TASK_HOLDS;
+		take_reference(t, cycles);
+		parkclock_vmclock_get(t->tasks->vmclock);
+	} else if (unlikely(parkclock_timebase_stale(cycles))) {
+		/* It was preempted, and all is well but that the timer is late. */
+		parkclock_updater_get_slow();
+	}
 }
 
-static noinline void drop_references(struct parkclock_task *t)
+/* The rest of end(): likewise. */
+static noinline void end_slow(struct parkclock_task *t)
 {
+	if (!(t->hold & PARKCLOCK_TASK_HOLDS))
+		return;
 	t->hold &= ~PARKCLOCK_TASK_HOLDS;
 	parkclock_vmclock_put(t->tasks->vmclock);
 	this_cpu_inc(transitions.ended);
@@ -307,11 +317,8 @@ static __always_inline void begin(struct parkclock_task *t, int cpu)
 	if (!t->hold) {
 		t->hold = PARKCLOCK_TASK_HOLDS;
 		take_reference(t, cycles);
-	} else if (!(t->hold & PARKCLOCK_TASK_HOLDS)) {
-		take_references(t, cycles);
-	} else if (unlikely(parkclock_timebase_stale(cycles))) {
-		/* It was preempted, and all is well but that the timer is late. */
-		parkclock_updater_get_slow();
+	} else {
+		begin_slow(t, cycles);
 	}
 }
 
@@ -328,8 +335,8 @@ static __always_inline void end(struct parkclock_task *t, u64 ran, bool preempte
 		t->hold = 0;
 		this_cpu_inc(transitions.ended);
 		parkclock_updater_put();
-	} else if (t->hold & PARKCLOCK_TASK_HOLDS) {
-		drop_references(t);
+	} else {
+		end_slow(t);
 	}
 }
 

@@ -59,7 +59,6 @@ static struct {
 	const struct parkclock_segment *seg;	/* what is published; constant, in the page */
 	struct parkclock_sample last;	/* from which a mean rate is measured; epoch 0: none */
 	u64 rate_changes;		/* of the host, when @seg was made */
-	u64 rate_error;			/* how far the host's rate can be from that of @seg */
 	u64 slew_cycles;		/* what parkclock_segment_slew() said last */
 	unsigned __int128 floor;	/* MONOTONIC in 2^-56 ns */
 	u64 refreshes;
@@ -73,9 +72,14 @@ static u64 cut_cycles(void)
 	return div_u64((u64)tsc_khz * 20, 1000);	/* 20 us */
 }
 
-static u64 ms_to_cycles(unsigned int ms)
+/**
+ * parkclock_timebase_interval() - time between two refreshes, in cycles
+ *
+ * Context: any.
+ */
+u64 parkclock_timebase_interval(void)
 {
-	return (u64)ms * tsc_khz;
+	return (u64)parkclock_interval_ms() * tsc_khz;
 }
 
 /**
@@ -318,8 +322,6 @@ bool parkclock_timebase_refresh(enum parkclock_refresh how)
 		parkclock_segment_lift(&new, last, most);
 	}
 	publish(&new);
-	tb.rate_error = sample.rate_slop + (new.rate > sample.rate ? new.rate - sample.rate :
-								     sample.rate - new.rate);
 	tb.refreshes++;
 	trace_parkclock_refresh(&new, (s64)((__int128)(base - sample.now) >> PARKCLOCK_SHIFT));
 	parkclock_vmclock_update();
@@ -338,46 +340,26 @@ u64 parkclock_timebase_disruptions(void)
 
 /**
  * parkclock_timebase_valid() - the segment in the page, if it can be read
- * @cycles: the counter now
+ * @cycles:     the counter now
+ * @rate_error: filled in: how far the host's rate can be from that of the segment, in
+ *		2^-56 ns per cycle; also after its window, until the epoch changes
  *
  * Context: parkclock_timebase_lock held.
  * Return: it, or NULL.
  */
-const struct parkclock_segment *parkclock_timebase_valid(u64 cycles)
+const struct parkclock_segment *parkclock_timebase_valid(u64 cycles, u64 *rate_error)
 {
+	u64 rate, slop;
+
 	lockdep_assert_held(&parkclock_timebase_lock);
 
 	/* This CPU's counter may be a little behind its base. */
-	if (tb.seg->epoch != READ_ONCE(tb.map->epoch) || !tb.seg->valid_cycles ||
+	if (!parkclock_host_rate(tb.seg->epoch, &rate, &slop) || !tb.seg->valid_cycles ||
 	    cycles - tb.seg->base_cycles + PARKCLOCK_SKEW_CYCLES >=
 	    tb.seg->valid_cycles + PARKCLOCK_SKEW_CYCLES)
 		return NULL;
+	*rate_error = slop + (tb.seg->rate > rate ? tb.seg->rate - rate : rate - tb.seg->rate);
 	return tb.seg;
-}
-
-/**
- * parkclock_timebase_rate_error() - how far the host's rate can be from that of the segment
- *
- * For as long as the epoch does not change, also after the window.
- *
- * Context: parkclock_timebase_lock held.
- * Return: 2^-56 ns per cycle.
- */
-u64 parkclock_timebase_rate_error(void)
-{
-	lockdep_assert_held(&parkclock_timebase_lock);
-
-	return tb.rate_error;
-}
-
-/**
- * parkclock_timebase_interval() - time between two refreshes, in cycles
- *
- * Context: any.
- */
-u64 parkclock_timebase_interval(void)
-{
-	return ms_to_cycles(parkclock_interval_ms());
 }
 
 static void take_now(struct parkclock_now *now, unsigned __int128 mono, const s64 *offset_ns)

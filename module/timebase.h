@@ -50,8 +50,7 @@ void parkclock_timebase_query(struct parkclock_query *q);
 void parkclock_timebase_accuracy(struct parkclock_accuracy *a);
 u64 parkclock_timebase_ns(u64 cycles);
 u64 parkclock_timebase_disruptions(void);
-const struct parkclock_segment *parkclock_timebase_valid(u64 cycles);
-u64 parkclock_timebase_rate_error(void);
+const struct parkclock_segment *parkclock_timebase_valid(u64 cycles, u64 *rate_error);
 u64 parkclock_timebase_interval(void);
 
 /* What is in the page, for parkclock_timebase_stale() alone; written under the lock. */

@@ -106,13 +106,13 @@ static bool may_be_read(const struct parkclock_vmclock *vm, u64 disruptions)
 
 /* @seg: good at @cycles; @least: what it must say then, at least */
 static void make_line(struct parkclock_vmclock *vm, const struct parkclock_segment *seg,
-		      u64 cycles, unsigned __int128 least)
+		      u64 rate_error, u64 cycles, unsigned __int128 least)
 {
 	const struct parkclock_guest *guest = &vm->clock->guest;
 
 	vm->begins = cycles;
 	vm->ends = seg->base_cycles + seg->valid_cycles;
-	parkclock_line_make(&vm->line, seg, parkclock_timebase_rate_error(),
+	parkclock_line_make(&vm->line, seg, rate_error,
 			    seg->offset_ns[vm->index] + vm->clock->map->offset_ns[vm->index],
 			    guest, cycles);
 	/* UTC may be set, and then it is wanted as it is. */
@@ -181,7 +181,7 @@ void parkclock_vmclock_write(struct parkclock_vmclock *vm)
 	struct vmc_abi *map = vm->map;
 	u32 seq = le32_to_cpu(map->seq_count);
 	unsigned __int128 most;
-	u64 disruptions, cycles;
+	u64 disruptions, cycles, rate_error;
 
 	lockdep_assert_held(&parkclock_timebase_lock);
 
@@ -195,9 +195,9 @@ void parkclock_vmclock_write(struct parkclock_vmclock *vm)
 	cycles = rdtsc_ordered();
 	disruptions = parkclock_timebase_disruptions();
 	most = said(vm, cycles, disruptions);
-	seg = may_be_read(vm, disruptions) ? parkclock_timebase_valid(cycles) : NULL;
+	seg = may_be_read(vm, disruptions) ? parkclock_timebase_valid(cycles, &rate_error) : NULL;
 	if (seg)
-		make_line(vm, seg, cycles, most);
+		make_line(vm, seg, rate_error, cycles, most);
 	vm->reliable = seg;
 	vm->floor = most;
 	vm->disruptions = disruptions;

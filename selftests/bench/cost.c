@@ -270,7 +270,7 @@ static double measure_kernel(void)
  * Switches of registered tasks against others of the same ring: what a switch takes
  * with its system calls is not always the same from one ring to the next.
  */
-static void measure_registered(int clock, int n, enum turn how, const char *text)
+static void measure_registered(double target, int clock, int n, enum turn how, const char *text)
 {
 	double in, out;
 
@@ -279,7 +279,7 @@ static void measure_registered(int clock, int n, enum turn how, const char *text
 	out = mean(REGISTERED + 1) - mean((OTHER + 1) % 4);
 	show(NO_TARGET, in, "%d registered, one %s: in", n, text);
 	show(NO_TARGET, out, "%d registered, one %s: out", n, text);
-	show(150, in + out, "%d registered, one %s: in and out", n, text);
+	show(target, in + out, "%d registered, one %s: in and out", n, text);
 }
 
 /* With @n other tasks, before and after they are registered. */
@@ -293,8 +293,8 @@ static void measure_switches(int clock, int n)
 		die("not all of the others are registered");
 	hold(clock);
 	show(40, measure_switch() - before, "%d registered: a switch between others", n);
-	measure_registered(clock, n, BLOCK, "blocks");
-	measure_registered(clock, n, YIELD, "is preempted");
+	measure_registered(150, clock, n, BLOCK, "blocks");
+	measure_registered(150, clock, n, YIELD, "is preempted");
 	release(clock);
 	end_others(others);
 	wait_until_unused(clock);
@@ -379,6 +379,43 @@ static void measure_calls(int clock)
 	show(NO_TARGET, leave - nothing, "UNREGISTER of the caller, a system call");
 }
 
+/* A refresh, and the system call that brings it. The updater is active. */
+static uint64_t measure_refresh(void)
+{
+	uint64_t least = UINT64_MAX;
+
+	for (int i = 0; i < WAKES; i++) {
+		uint64_t begin = tsc();
+
+		must_set("interval_ms", "1000");
+		keep_least(&least, tsc() - begin);
+	}
+	return least;
+}
+
+/* What a VMClock page costs each refresh, and a switch of who holds it. */
+static void measure_vmclocks(int clock)
+{
+	int fds[MEMBERS];
+	double without;
+
+	hold(clock);
+	without = measure_refresh();
+	for (int i = 0; i < MEMBERS; i++) {
+		fds[i] = open(PARKCLOCK_DEVICE, O_RDWR | O_CLOEXEC);
+		if (fds[i] < 0 || ioctl(fds[i], PARKCLOCK_IOC_VMCLOCK, CLOCK_MONOTONIC))
+			die("PARKCLOCK_IOC_VMCLOCK");
+		hold(fds[i]);
+	}
+	show(NO_TARGET, (measure_refresh() - without) / MEMBERS,
+	     "a refresh, more for each VMClock page");
+	for (int i = 1; i < MEMBERS; i++)
+		close(fds[i]);
+	measure_registered(NO_TARGET, fds[0], 1, BLOCK, "with a VMClock page blocks");
+	close(fds[0]);
+	release(clock);
+}
+
 int main(void)
 {
 	int clock = open(PARKCLOCK_DEVICE, O_RDWR | O_CLOEXEC);
@@ -410,5 +447,6 @@ int main(void)
 		measure_switches(clock, n);
 	measure_wake(clock, target);
 	measure_calls(clock);
+	measure_vmclocks(clock);
 	return 0;
 }
