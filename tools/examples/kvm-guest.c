@@ -213,7 +213,8 @@ static bool show_reads(struct host *h)
 	       (long long)h->least_bound, (long long)h->most_bound, h->outside);
 	printf("       (by %lld ns at most; half of the brackets are narrower than %lld ns)\n",
 	       (long long)h->most_distance, median_width(h));
-	return !caused && !h->outside && !g->back;
+	/* If reads exited, each would; KVM does not count what an NMI of the host's causes. */
+	return caused < h->reads / 1000 && !h->outside && !g->back;
 }
 
 /* A page that is late comes back: the machine stood still. */
