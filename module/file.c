@@ -101,9 +101,8 @@ static const struct vm_operations_struct parkclock_vm_ops = {
 
 int parkclock_file_mmap(struct file *file, struct vm_area_struct *vma)
 {
-	struct parkclock_file *f = file->private_data;
-
 	const unsigned long size = vma->vm_end - vma->vm_start;
+	struct parkclock_file *f = file->private_data;
 
 	BUILD_BUG_ON(PAGE_SIZE != PARKCLOCK_PAGE_SIZE);
 
