@@ -198,7 +198,8 @@ void parkclock_vmclock_write(struct parkclock_vmclock *vm)
 	seg = may_be_read(vm, disruptions) ? parkclock_timebase_valid(cycles, &rate_error) : NULL;
 	if (seg)
 		make_line(vm, seg, rate_error, cycles, most);
-	vm->reliable = seg;
+	/* Looked at by gets without the lock. */
+	WRITE_ONCE(vm->reliable, !!seg);
 	vm->floor = most;
 	vm->disruptions = disruptions;
 	if (!same_guest(&vm->guest, &vm->clock->guest)) {
@@ -251,6 +252,7 @@ void parkclock_vmclock_update_slow(void)
 	}
 }
 
+/* Nothing is to be done if somebody else has, or a refresh that was under way. */
 static void revive(struct parkclock_vmclock *vm)
 {
 	unsigned long flags;
@@ -275,8 +277,11 @@ void parkclock_vmclock_get(struct parkclock_vmclock *vm)
 	atomic_inc(&vm->refs);
 	/* Count, then look whether it is live; pairs with the one in unused(). */
 	smp_mb__after_atomic();
-	/* Live, then the page; pairs with the release in set_live(). */
-	if (!smp_load_acquire(&vm->live))
+	/*
+	 * Live, then the page; pairs with the release in set_live(). If it is unreliable
+	 * a refresh may be about to write it: then its lock is to be waited for.
+	 */
+	if (!smp_load_acquire(&vm->live) || !READ_ONCE(vm->reliable))
 		revive(vm);
 }
 
