@@ -339,7 +339,8 @@ TEST_F(guests, agree)
 	hold(self->c.fd);
 	n = start_vm_readers(self, reader);
 	refreshes = query(self->c.fd).refreshes;
-	for (unsigned int i = 0; vm_readers_saw(reader, n, RIGHT) < wanted; i++) {
+	/* With 12 steps at least, each of which brings a refresh. */
+	for (unsigned int i = 0; i < 48 || vm_readers_saw(reader, n, RIGHT) < wanted; i++) {
 		if (vm_readers_saw(reader, n, WRONG))
 			break;
 		throw_frequency(i, &seed);
