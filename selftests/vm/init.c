@@ -277,6 +277,22 @@ static bool is_foreign_race(char **lines, int n, int *end)
 	return !ours || !regexec(&workqueue_re, lines[0], 0, NULL, 0);
 }
 
+/*
+ * The leak detector of 6.1 allocates memory for a stack while it holds a raw lock, once in
+ * a while; where locks are checked for PREEMPT_RT, too, that is reported, at whatever the
+ * kernel was doing.
+ */
+static bool is_leak_detectors(char **lines, int n, int *end)
+{
+	bool its = false;
+
+	if (!strstr(lines[0], "BUG: Invalid wait context"))
+		return false;
+	for (*end = 0; *end < n && !strstr(lines[*end], "</TASK>"); ++*end)
+		its |= !!strstr(lines[*end], "at: kmemleak_update_trace");
+	return its;
+}
+
 /* The log since the mark: its lines, each with its level as the first character. */
 static int kernel_log_read(char **lines, int size)
 {
@@ -313,7 +329,8 @@ static bool kernel_log_clean(void)
 
 	/* From the first bad line on, the rest is its context. */
 	for (int i = 0; i < used && bad == used; i++) {
-		if (is_foreign_race(lines + i, used - i, &end))
+		if (is_foreign_race(lines + i, used - i, &end) ||
+		    is_leak_detectors(lines + i, used - i, &end))
 			i += end;
 		else if (is_bad(lines[i][0] - '0', lines[i] + 1))
 			bad = i;
