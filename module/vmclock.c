@@ -5,7 +5,7 @@
  * They know no window, and so take what is in the page for good until it says something
  * else. It is written at each refresh, and whenever the timebase or the clock changes
  * otherwise, while the clock has references: then it is "live", on a list of those, and
- * costs each refresh a microsecond at most. When a refresh finds that it has none it is
+ * costs each refresh some hundred instructions. When a refresh finds that it has none it is
  * made unreliable, and costs nothing until the next reference, whose taker makes it live
  * again before going on. So it never says that it is reliable when nobody is going to
  * write it: before the timebase parks, two refreshes have found no reference to anything.
