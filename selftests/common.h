@@ -478,6 +478,15 @@ static inline const char *clocksource(char *name, size_t size)
 	return name;
 }
 
+/* Returns whether it is what the host keeps time by now. */
+static inline bool choose(const char *name)
+{
+	char now[32];
+
+	return !write_file(CLOCKSOURCE "current_clocksource", name) &&
+	       !strcmp(clocksource(now, sizeof(now)), name);
+}
+
 /*
  * The first seconds after boot the kernel's clocksource is another one, and the
  * change to the TSC makes the page invalid, as it must.

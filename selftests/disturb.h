@@ -342,16 +342,6 @@ static inline void set_realtime(int64_t to)
 		die("clock_settime");
 }
 
-/* The clocksource */
-
-static inline bool choose(const char *name)
-{
-	char now[32];
-
-	return !write_file(CLOCKSOURCE "current_clocksource", name) &&
-	       !strcmp(clocksource(now, sizeof(now)), name);
-}
-
 /* The machine that this one runs in */
 
 /* As SKIP(): @statement leaves the test. */

@@ -642,14 +642,6 @@ TEST_F(guest, no_time_without_the_counter)
 	end_machine(m);
 }
 
-static bool choose(const char *name)
-{
-	char now[32];
-
-	return !write_file(CLOCKSOURCE "current_clocksource", name) &&
-	       !strcmp(clocksource(now, sizeof(now)), name);
-}
-
 /* The counter may have stood still, or begun anew: what was said of the guest's is over. */
 TEST_F(guest, no_time_after_a_disruption)
 {

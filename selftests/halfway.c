@@ -73,14 +73,6 @@ static void exercise(void *arg)
 		die("it does not park");
 }
 
-/* In which bytes of the function: all of them take many minutes. */
-static unsigned int every(void)
-{
-	const char *wanted = getenv("EVERY");
-
-	return wanted ? atoi(wanted) : getenv("BRIEF") ? 40 : 8;
-}
-
 TEST_F_TIMEOUT(halfway, readers, 1800)
 {
 	struct parkclock_query before = query(self->c.fd), after;

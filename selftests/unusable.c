@@ -24,14 +24,6 @@
 #define USEFUL_NS	1000000
 #define THREADS		4
 
-static bool choose(const char *name)
-{
-	char now[32];
-
-	return !write_file(CLOCKSOURCE "current_clocksource", name) &&
-	       !strcmp(clocksource(now, sizeof(now)), name);
-}
-
 /* One that the kernel has and that is not the TSC; false if there is none. */
 static bool other_clocksource(char *name, size_t size)
 {

@@ -1071,13 +1071,6 @@ static void exercise(void *arg)
 	}
 }
 
-static unsigned int every(void)
-{
-	const char *wanted = getenv("EVERY");
-
-	return wanted ? atoi(wanted) : getenv("BRIEF") ? 40 : 8;
-}
-
 TEST_F_TIMEOUT(written, stopped_anywhere, 1800)
 {
 	FIXTURE_DATA(guests) mono = { .c = self->c, .v = self->v, .guest = no_guest };
