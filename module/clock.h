@@ -10,46 +10,52 @@
 #include <linux/parkclock.h>
 #include <linux/wait.h>
 
-#include "guest.h"
-#include "tasks.h"
+#include "page.h"
+#include "registration.h"
 #include "timebase.h"
+#include "wall_timer.h"
 
-struct page;
+struct parkclock_account;
+struct parkclock_cpu;
 struct parkclock_vmclock;
 struct seq_file;
 
 /**
  * struct parkclock - a clock
- * @users:   its owner's open file, and those of its views
+ * @users:   the open files of its owner and of its views, and its registry
+ * @account: who pays for it
  * @id:      its number
- * @page:    page 0 of its mapping
- * @map:     the same, for the kernel; changed under @lock and the timebase's lock
- * @lock:    protects what follows, up to @jumped; taken with mmap_lock held
+ * @page:    page 0 of its mapping; changed by parkclock_clock_change()
+ * @lock:    protects the members from @holds to @vmclock; taken with mmap_lock held
  * @holds:   number of references to the updater held through this clock
- * @fresh:   nobody has had a chance to read it
- * @lived:   @boot_ns is its own, and not the host's
- * @boot_ns: REALTIME when its life began
- * @stopped: the host's clocks when this one was stopped, if it is
- * @guest:   for whose counter the page is; changed as @map
- * @vmclock: its VMClock page, if it has one; then for good
- * @jumped:  who waits for a discontinuity of it
- * @tasks:   those that are registered with it
+ * @fresh:   nobody has had a chance to read the clock
+ * @lived:   the clock has a @boot_ns of its own; else its boot time is the host's
+ * @boot_ns: REALTIME when the clock's life began
+ * @stopped: the host's clocks when this clock was stopped, if it is stopped
+ * @left:    its owner has gone
+ * @cpu:     adds up what its tasks run, all of it; or NULL. Once set, it stays
+ * @vmclock: its VMClock page, or NULL; once set, it stays
+ * @jumped:  those who wait for a discontinuity of this clock
+ * @timers:  its timers by the wall
+ * @registry: the tasks that are registered with this clock
  */
 struct parkclock {
 	struct kref users;
+	struct parkclock_account *account;
 	u64 id;
-	struct page *page;
-	struct parkclock_clock *map;
+	struct parkclock_page page;
 	struct mutex lock;	/* see above */
 	unsigned int holds;
 	bool fresh;
 	bool lived;
 	s64 boot_ns;
 	struct parkclock_now stopped;
-	struct parkclock_guest guest;
+	bool left;
+	struct parkclock_cpu *cpu;
 	struct parkclock_vmclock *vmclock;
 	wait_queue_head_t jumped;
-	struct parkclock_tasks tasks;
+	struct parkclock_wall_timers timers;
+	struct parkclock_registry registry;
 };
 
 struct parkclock *parkclock_clock_create(void);
@@ -58,17 +64,13 @@ void parkclock_clock_put(struct parkclock *clock);
 int parkclock_clock_hold(struct parkclock *clock);
 int parkclock_clock_release(struct parkclock *clock);
 void parkclock_clock_use(struct parkclock *clock);
+void parkclock_clock_change(struct parkclock *clock, const struct parkclock_change *to);
 u64 parkclock_clock_generation(const struct parkclock *clock);
 void parkclock_clock_show(struct parkclock *clock, struct seq_file *m);
+struct parkclock_cpu *parkclock_clock_cpu(struct parkclock *clock);
+int parkclock_clock_cpu_read(struct parkclock *clock, struct parkclock_reading *r);
 void parkclock_clock_query(struct parkclock *clock, struct parkclock_query *q);
 
-int parkclock_clock_epoch(struct parkclock *clock);
-int parkclock_clock_offsets(struct parkclock *clock, const struct parkclock_offsets *offsets);
-int parkclock_clock_stop(struct parkclock *clock);
-int parkclock_clock_start(struct parkclock *clock, unsigned long gap);
-void parkclock_clock_save(struct parkclock *clock, struct parkclock_saved *saved);
-int parkclock_clock_restore(struct parkclock *clock, const struct parkclock_saved *saved,
-			    u32 gap);
 int parkclock_clock_set_guest(struct parkclock *clock, const struct parkclock_guest_tsc *tsc);
 int parkclock_clock_publish(struct parkclock *clock, unsigned long clock_id);
 

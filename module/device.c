@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * /dev/parkclock: open and ioctls. What they mean is in include/uapi/linux/parkclock.h;
- * here are the checks.
+ * /dev/parkclock: open and ioctls. include/uapi/linux/parkclock.h says what the ioctls
+ * mean; this file checks their arguments.
  */
 #include <linux/compat.h>
 #include <linux/err.h>
@@ -12,12 +12,14 @@
 #include <linux/string.h>
 #include <linux/uaccess.h>
 
+#include "account.h"
 #include "clock.h"
 #include "device.h"
 #include "file.h"
 #include "switch.h"
 #include "tasks.h"
 #include "timebase.h"
+#include "timeline.h"
 #include "updater.h"
 
 static int parkclock_open(struct inode *inode, struct file *file)
@@ -26,7 +28,7 @@ static int parkclock_open(struct inode *inode, struct file *file)
 
 	if (IS_ERR(clock))
 		return PTR_ERR(clock);
-	file->private_data = parkclock_file_create(clock);
+	file->private_data = parkclock_file_create(clock, true);
 	if (!file->private_data) {
 		parkclock_clock_leave(clock);
 		return -ENOMEM;
@@ -34,7 +36,7 @@ static int parkclock_open(struct inode *inode, struct file *file)
 	return nonseekable_open(inode, file);
 }
 
-/* A mapping holds the file, so that this comes after the last munmap(). */
+/* A mapping holds the file, so this runs after the last munmap(). */
 static int parkclock_release(struct inode *inode, struct file *file)
 {
 	struct parkclock_file *f = file->private_data;
@@ -44,17 +46,38 @@ static int parkclock_release(struct inode *inode, struct file *file)
 	return 0;
 }
 
-static long parkclock_ioctl_query(struct parkclock_file *f, struct parkclock_query __user *arg)
+/*
+ * What the members of the host tell is what others do: that they hold references, and when
+ * their tasks run.
+ */
+static void hide_host(struct parkclock_query *q)
 {
+	q->flags |= PARKCLOCK_HOST_HIDDEN;
+	/* IDLE ends when anybody takes a reference, and page 1 does not show it. */
+	if (q->state == PARKCLOCK_IDLE)
+		q->state = PARKCLOCK_ACTIVE;
+	q->parks = 0;
+	q->wakes = 0;
+	q->refreshes = 0;
+	q->expirations = 0;
+	q->invalidations = 0;
+	q->late_ticks = 0;
+}
+
+static long parkclock_ioctl_query(struct file *file, struct parkclock_query __user *arg)
+{
+	struct parkclock_file *f = file->private_data;
 	struct parkclock_query q = {};
 
 	parkclock_updater_query(&q);
 	parkclock_clock_query(f->clock, &q);
-	parkclock_switch_query(&q);
-	if (copy_to_user(arg, &q, sizeof(q)))
-		return -EFAULT;
-	atomic64_set(&f->seen, q.generation);
-	return 0;
+	if (file->f_mode & FMODE_WRITE) {
+		parkclock_updater_query_others(&q);
+		parkclock_switch_query(&q);
+	} else {
+		hide_host(&q);
+	}
+	return copy_to_user(arg, &q, sizeof(q)) ? -EFAULT : 0;
 }
 
 static long parkclock_ioctl_accuracy(struct parkclock_accuracy __user *arg)
@@ -65,13 +88,21 @@ static long parkclock_ioctl_accuracy(struct parkclock_accuracy __user *arg)
 	return copy_to_user(arg, &a, sizeof(a)) ? -EFAULT : 0;
 }
 
-static long parkclock_ioctl_register(struct file *file, unsigned int cmd, void __user *arg)
+/* What all users have is told to those who administer them. */
+static long parkclock_ioctl_limits(struct file *file, struct parkclock_limits __user *arg)
+{
+	struct parkclock_file *f = file->private_data;
+	struct parkclock_limits out = {};
+
+	parkclock_account_query(f->clock->account, file->f_mode & FMODE_WRITE, &out);
+	return copy_to_user(arg, &out, sizeof(out)) ? -EFAULT : 0;
+}
+
+static long parkclock_ioctl_register(struct parkclock *clock, unsigned int cmd,
+				     const struct parkclock_register __user *arg)
 {
 	u32 known = PARKCLOCK_TASK_PROCESS |
 		    (cmd == PARKCLOCK_IOC_REGISTER ? PARKCLOCK_TASK_INHERIT : 0);
-	struct parkclock_file *f = file->private_data;
-	struct parkclock_tasks *tasks = &f->clock->tasks;
-	bool others = file->f_mode & FMODE_WRITE;
 	struct parkclock_register in;
 
 	if (copy_from_user(&in, arg, sizeof(in)))
@@ -79,8 +110,8 @@ static long parkclock_ioctl_register(struct file *file, unsigned int cmd, void _
 	if (in.tid < 0 || in.flags & ~known || memchr_inv(in.reserved, 0, sizeof(in.reserved)))
 		return -EINVAL;
 	if (cmd == PARKCLOCK_IOC_REGISTER)
-		return parkclock_tasks_register(tasks, in.tid, in.flags, others);
-	return parkclock_tasks_unregister(tasks, in.tid, in.flags, others);
+		return parkclock_tasks_register(&clock->registry, &in);
+	return parkclock_tasks_unregister(&clock->registry, &in);
 }
 
 static long parkclock_ioctl_offsets(struct parkclock *clock,
@@ -92,18 +123,18 @@ static long parkclock_ioctl_offsets(struct parkclock *clock,
 		return -EFAULT;
 	if (memchr_inv(in.reserved, 0, sizeof(in.reserved)))
 		return -EINVAL;
-	return parkclock_clock_offsets(clock, &in);
+	return parkclock_timeline_offsets(clock, &in);
 }
 
 static long parkclock_ioctl_save(struct parkclock *clock, struct parkclock_saved __user *arg)
 {
 	struct parkclock_saved out;
 
-	/* Do not stop it for somebody who cannot be told where. */
+	/* Do not stop the clock if the result cannot be returned. */
 	if (clear_user(arg, sizeof(*arg)))
 		return -EFAULT;
-	parkclock_clock_save(clock, &out);
-	/* Should this fail, it stays stopped: others may rely on that by now. */
+	parkclock_timeline_save(clock, &out);
+	/* If this fails the clock stays stopped: others may rely on that by now. */
 	return copy_to_user(arg, &out, sizeof(out)) ? -EFAULT : 0;
 }
 
@@ -116,7 +147,7 @@ static long parkclock_ioctl_restore(struct parkclock *clock,
 		return -EFAULT;
 	if (in.reserved0 || memchr_inv(in.reserved1, 0, sizeof(in.reserved1)))
 		return -EINVAL;
-	return parkclock_clock_restore(clock, &in.saved, in.gap);
+	return parkclock_timeline_restore(clock, &in.saved, in.gap);
 }
 
 static long parkclock_ioctl_set_guest(struct parkclock *clock,
@@ -131,18 +162,23 @@ static long parkclock_ioctl_set_guest(struct parkclock *clock,
 	return parkclock_clock_set_guest(clock, &in);
 }
 
-/* What changes a clock. */
+/* The ioctls that change a clock, cost others, or tell of others. */
 static long parkclock_ioctl_owner(struct parkclock *clock, unsigned int cmd, unsigned long arg)
 {
 	switch (cmd) {
+	case PARKCLOCK_IOC_REGISTER:
+	case PARKCLOCK_IOC_UNREGISTER:
+		return parkclock_ioctl_register(clock, cmd, (void __user *)arg);
+	case PARKCLOCK_IOC_ACCURACY:
+		return parkclock_ioctl_accuracy((void __user *)arg);
 	case PARKCLOCK_IOC_EPOCH:
-		return arg ? -EINVAL : parkclock_clock_epoch(clock);
+		return arg ? -EINVAL : parkclock_timeline_epoch(clock);
 	case PARKCLOCK_IOC_OFFSETS:
 		return parkclock_ioctl_offsets(clock, (void __user *)arg);
 	case PARKCLOCK_IOC_STOP:
-		return arg ? -EINVAL : parkclock_clock_stop(clock);
+		return arg ? -EINVAL : parkclock_timeline_stop(clock);
 	case PARKCLOCK_IOC_START:
-		return parkclock_clock_start(clock, arg);
+		return parkclock_timeline_start(clock, arg);
 	case PARKCLOCK_IOC_SAVE:
 		return parkclock_ioctl_save(clock, (void __user *)arg);
 	case PARKCLOCK_IOC_SET_GUEST_TSC:
@@ -164,20 +200,22 @@ static long parkclock_ioctl(struct file *file, unsigned int cmd, unsigned long a
 
 	switch (cmd) {
 	case PARKCLOCK_IOC_QUERY:
-		return parkclock_ioctl_query(f, (void __user *)arg);
+		return parkclock_ioctl_query(file, (void __user *)arg);
 	case PARKCLOCK_IOC_READ:
 		return parkclock_file_ioctl_read(f, (void __user *)arg);
 	case PARKCLOCK_IOC_HOLD:
 		return arg ? -EINVAL : parkclock_clock_hold(clock);
 	case PARKCLOCK_IOC_RELEASE:
 		return arg ? -EINVAL : parkclock_clock_release(clock);
+	case PARKCLOCK_IOC_LIMITS:
+		return parkclock_ioctl_limits(file, (void __user *)arg);
+	case PARKCLOCK_IOC_VIEW:
+		return parkclock_view_create(clock, arg);
+	case PARKCLOCK_IOC_TIMER:
+		return parkclock_file_ioctl_timer(f, (void __user *)arg);
 	case PARKCLOCK_IOC_REGISTER:
 	case PARKCLOCK_IOC_UNREGISTER:
-		return parkclock_ioctl_register(file, cmd, (void __user *)arg);
 	case PARKCLOCK_IOC_ACCURACY:
-		return parkclock_ioctl_accuracy((void __user *)arg);
-	case PARKCLOCK_IOC_VIEW:
-		return arg ? -EINVAL : parkclock_view_create(clock);
 	case PARKCLOCK_IOC_EPOCH:
 	case PARKCLOCK_IOC_OFFSETS:
 	case PARKCLOCK_IOC_STOP:
@@ -206,7 +244,11 @@ static const struct file_operations parkclock_fops = {
 	.show_fdinfo = parkclock_file_show_fdinfo,
 };
 
-/* Anybody may read the time; writing is for whom the administrator allows it. */
+/*
+ * Everybody may read the time; the administrator decides who may write. A module cannot name
+ * a group, whose number is each host's own: the udev rule of tools/udev gives the device to
+ * the group "clock". Until that has run, and where there is no udev, only root may write.
+ */
 static struct miscdevice parkclock_misc = {
 	.minor = MISC_DYNAMIC_MINOR,
 	.name = "parkclock",
@@ -215,9 +257,9 @@ static struct miscdevice parkclock_misc = {
 };
 
 /**
- * parkclock_device_init() - let users in
+ * parkclock_device_init() - create the device
  *
- * Context: may sleep. Everything else is there.
+ * Context: may sleep. All other parts are initialised.
  * Return: 0 or an error number.
  */
 int parkclock_device_init(void)
@@ -226,7 +268,7 @@ int parkclock_device_init(void)
 }
 
 /**
- * parkclock_device_exit() - let nobody in any more
+ * parkclock_device_exit() - remove the device
  *
  * Context: may sleep. No descriptor or mapping is left.
  */

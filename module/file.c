@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What an open file of a clock can do, whether it is the owner's or a view; and views.
+ * What every open file of a clock can do, the owner's and a view's; and views.
  */
 #include <linux/anon_inodes.h>
 #include <linux/compat.h>
@@ -15,35 +15,39 @@
 #include <linux/string.h>
 #include <linux/uaccess.h>
 
+#include "account.h"
 #include "clock.h"
 #include "compat.h"
 #include "file.h"
 #include "host.h"
 #include "timebase.h"
+#include "timer.h"
 #include "updater.h"
 #include "vmclock.h"
 
 /**
- * parkclock_file_create() - for an open file
- * @clock: whose
+ * parkclock_file_create() - create the private data of an open file
+ * @clock:  the clock of that file
+ * @timers: see struct parkclock_file
  *
  * Context: may sleep. Memory is charged to the caller.
- * Return: its private data, or NULL without memory.
+ * Return: the private data, or NULL if there is no memory.
  */
-struct parkclock_file *parkclock_file_create(struct parkclock *clock)
+struct parkclock_file *parkclock_file_create(struct parkclock *clock, bool timers)
 {
 	struct parkclock_file *f = kmalloc(sizeof(*f), GFP_KERNEL_ACCOUNT);
 
 	if (f) {
 		f->clock = clock;
+		f->timers = timers;
 		atomic64_set(&f->seen, parkclock_clock_generation(clock));
 	}
 	return f;
 }
 
-/* These are file operations. */
+/* The file operations that owners' files and views share. */
 
-/* The generation; acknowledges it. */
+/* Return the generation, and acknowledge it. */
 ssize_t parkclock_file_read(struct file *file, char __user *buf, size_t size, loff_t *pos)
 {
 	struct parkclock_file *f = file->private_data;
@@ -57,14 +61,14 @@ ssize_t parkclock_file_read(struct file *file, char __user *buf, size_t size, lo
 	return sizeof(generation);
 }
 
-/* Is there a generation to be acknowledged? */
+/* Does the generation differ from the acknowledged one? */
 __poll_t parkclock_file_poll(struct file *file, poll_table *wait)
 {
 	struct parkclock_file *f = file->private_data;
 
 	poll_wait(file, &f->clock->jumped, wait);
 	poll_wait(file, &parkclock_host_jumped, wait);
-	/* Woken after the generation was raised: what is not seen here wakes. */
+	/* The generation is raised before the wake-up: a change that is missed here wakes. */
 	if (parkclock_clock_generation(f->clock) == atomic64_read(&f->seen))
 		return 0;
 	return EPOLLIN | EPOLLRDNORM;
@@ -79,7 +83,7 @@ static vm_fault_t parkclock_fault(struct vm_fault *vmf)
 
 	switch (vmf->pgoff) {
 	case 0:
-		page = f->clock->page;
+		page = f->clock->page.page;
 		break;
 	case 1:
 		page = parkclock_timebase_page();
@@ -106,9 +110,9 @@ int parkclock_file_mmap(struct file *file, struct vm_area_struct *vma)
 
 	BUILD_BUG_ON(PAGE_SIZE != PARKCLOCK_PAGE_SIZE);
 
-	/* Of a mapping that there is, each page is there for good. */
+	/* Once mapped, a page never disappears. */
 	if (vma->vm_pgoff == VMCLOCK_PGOFF && size == PARKCLOCK_PAGE_SIZE) {
-		/* Pairs with parkclock_clock_publish(). */
+		/* Pairs with the release in parkclock_clock_publish(). */
 		if (!smp_load_acquire(&f->clock->vmclock))
 			return -ENXIO;
 	} else if (vma->vm_pgoff || size != PARKCLOCK_MAP_SIZE) {
@@ -116,7 +120,7 @@ int parkclock_file_mmap(struct file *file, struct vm_area_struct *vma)
 	}
 	if (vma->vm_flags & (VM_WRITE | VM_EXEC))
 		return -EACCES;
-	/* Neither mprotect() nor a forced write (ptrace) comes past this. */
+	/* Neither mprotect() nor a forced write (ptrace) gets past this. */
 	vm_flags_clear(vma, VM_MAYWRITE | VM_MAYEXEC);
 	vm_flags_set(vma, VM_DONTEXPAND);
 	vma->vm_ops = &parkclock_vm_ops;
@@ -148,32 +152,57 @@ long parkclock_file_ioctl_read(struct parkclock_file *f, struct parkclock_read _
 	if (copy_from_user(&in, arg, sizeof(in)))
 		return -EFAULT;
 	if (in.flags || memchr_inv(in.reserved, 0, sizeof(in.reserved)) ||
-	    parkclock_index(in.clock_id) < 0)
+	    (parkclock_index(in.clock_id) < 0 && in.clock_id != PARKCLOCK_CPUTIME_ID))
 		return -EINVAL;
-	/* Do not wake the updater for somebody who cannot be told the time. */
-	if (clear_user(&arg->reading, sizeof(arg->reading)))
+	/*
+	 * Do not wake the updater if the result cannot be returned. What was there is
+	 * written, so that a call that fails below changes nothing.
+	 */
+	if (copy_to_user(&arg->reading, &in.reading, sizeof(in.reading)))
 		return -EFAULT;
-	if (READ_ONCE(f->clock->map->state) & PARKCLOCK_STATE_STOPPED)
+	if (parkclock_page_stopped(&f->clock->page))
 		return -ENODATA;
 	parkclock_clock_use(f->clock);
-	err = parkclock_updater_read(f->clock->map, in.clock_id, &out);
+	if (in.clock_id == PARKCLOCK_CPUTIME_ID)
+		err = parkclock_clock_cpu_read(f->clock, &out);
+	else
+		err = parkclock_updater_read(f->clock->page.map, in.clock_id, &out);
 	if (err)
 		return err;
 	return copy_to_user(&arg->reading, &out, sizeof(out)) ? -EFAULT : 0;
 }
 
-static long view_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+/**
+ * parkclock_file_ioctl_timer() - PARKCLOCK_IOC_TIMER
+ * @f:   the open file
+ * @arg: the argument
+ *
+ * Context: may sleep.
+ * Return: the timer's descriptor, or an error number.
+ */
+long parkclock_file_ioctl_timer(struct parkclock_file *f, struct parkclock_timer __user *arg)
 {
-	if (cmd != PARKCLOCK_IOC_READ)
-		return -ENOTTY;
-	return parkclock_file_ioctl_read(file->private_data, (void __user *)arg);
+	return f->timers ? parkclock_timer_open(f->clock, arg) : -EPERM;
 }
 
-/* A mapping holds the file, so that this comes after the last munmap(). */
+static long view_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	switch (cmd) {
+	case PARKCLOCK_IOC_READ:
+		return parkclock_file_ioctl_read(file->private_data, (void __user *)arg);
+	case PARKCLOCK_IOC_TIMER:
+		return parkclock_file_ioctl_timer(file->private_data, (void __user *)arg);
+	default:
+		return -ENOTTY;
+	}
+}
+
+/* A mapping holds the file, so this runs after the last munmap(). */
 static int view_release(struct inode *inode, struct file *file)
 {
 	struct parkclock_file *f = file->private_data;
 
+	parkclock_account_uncharge(f->clock->account, PARKCLOCK_LIMIT_VIEWS, 1);
 	parkclock_clock_put(f->clock);
 	kfree(f);
 	return 0;
@@ -191,30 +220,45 @@ static const struct file_operations view_fops = {
 };
 
 /**
- * parkclock_view_create() - another descriptor of a clock, that can only look at it
- * @clock: the clock
+ * parkclock_view_create() - create a view: another descriptor, for looking only
+ * @clock:  the clock; it is not fresh any more
+ * @rights: what else it may: PARKCLOCK_VIEW_*
  *
  * Context: may sleep.
  * Return: the descriptor, or an error number.
  */
-int parkclock_view_create(struct parkclock *clock)
+int parkclock_view_create(struct parkclock *clock, unsigned long rights)
 {
-	int fd = get_unused_fd_flags(O_CLOEXEC);
 	struct parkclock_file *f;
 	struct file *file;
+	int fd, err;
 
-	if (fd < 0)
-		return fd;
-	f = parkclock_file_create(clock);
+	if (rights & ~PARKCLOCK_VIEW_TIMERS)
+		return -EINVAL;
+	err = parkclock_account_charge(clock->account, PARKCLOCK_LIMIT_VIEWS, 1, true);
+	if (err)
+		return err;
+	fd = get_unused_fd_flags(O_CLOEXEC);
+	if (fd < 0) {
+		err = fd;
+		goto err_charge;
+	}
+	f = parkclock_file_create(clock, rights & PARKCLOCK_VIEW_TIMERS);
 	file = f ? anon_inode_getfile("[parkclock-view]", &view_fops, f, O_RDONLY) :
 		   ERR_PTR(-ENOMEM);
 	if (IS_ERR(file)) {
+		err = PTR_ERR(file);
 		kfree(f);
-		put_unused_fd(fd);
-		return PTR_ERR(file);
+		goto err_fd;
 	}
 	kref_get(&clock->users);
 	parkclock_clock_use(clock);
 	fd_install(fd, file);
 	return fd;
+
+err_fd:
+	put_unused_fd(fd);
+err_charge:
+	parkclock_account_uncharge(clock->account, PARKCLOCK_LIMIT_VIEWS, 1);
+	return err;
 }

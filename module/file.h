@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What an open file of a clock can do, whether it is the owner's or a view.
+ * What every open file of a clock can do, the owner's and a view's.
  */
 #ifndef PARKCLOCK_FILE_H
 #define PARKCLOCK_FILE_H
@@ -15,15 +15,17 @@ struct seq_file;
 
 /**
  * struct parkclock_file - private data of an open file
- * @clock: the clock, which does not go before it
- * @seen:  the generation that was acknowledged last
+ * @clock: the clock, which outlives the file
+ * @seen:  the generation that was acknowledged last through this file
+ * @timers: timers can be made through it
  */
 struct parkclock_file {
 	struct parkclock *clock;
 	atomic64_t seen;
+	bool timers;
 };
 
-struct parkclock_file *parkclock_file_create(struct parkclock *clock);
+struct parkclock_file *parkclock_file_create(struct parkclock *clock, bool timers);
 
 ssize_t parkclock_file_read(struct file *file, char __user *buf, size_t size, loff_t *pos);
 __poll_t parkclock_file_poll(struct file *file, poll_table *wait);
@@ -31,6 +33,8 @@ int parkclock_file_mmap(struct file *file, struct vm_area_struct *vma);
 void parkclock_file_show_fdinfo(struct seq_file *m, struct file *file);
 long parkclock_file_ioctl_read(struct parkclock_file *f, struct parkclock_read __user *arg);
 
-int parkclock_view_create(struct parkclock *clock);
+long parkclock_file_ioctl_timer(struct parkclock_file *f, struct parkclock_timer __user *arg);
+
+int parkclock_view_create(struct parkclock *clock, unsigned long rights);
 
 #endif

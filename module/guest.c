@@ -2,42 +2,44 @@
 /*
  * Arithmetic for guests: see guest.h.
  *
- * The way back. A guest's counter is g = floor(h * r) + offset, h the host's. With
- * q = g - offset, which is exact modulo 2^64 as long as h * r is below that,
+ * From a guest's counter to the host's. A guest's counter is g = floor(h * r) + offset,
+ * where h is the host's. q = g - offset is exact modulo 2^64 as long as h * r is below
+ * 2^64. The reader computes
  *
  *	h' = floor(q * inverse / 2^s),	inverse = floor(2^s / r).
  *
- * Nothing is rounded up, so h' <= q / r <= h: never more than what the host's counter was.
- * That is what the argument in timebase.c needs: a reading belongs to the h' that it was
- * computed from, which is in the same order as the readings, and not after the instant
- * at which the page was looked at. And it is less by
+ * Nothing is rounded up, so h' <= q / r <= h: never more than the host's counter. The
+ * argument in timebase.c needs that: a reading belongs to the h' that it was computed
+ * from. The h' are in the order of the readings, and not after the instant at which the
+ * page was looked at. And h' is less by
  *
- *	h - h' < (h - q / r) + q / 2^s + 1 < 1 / r + 1 + 1	for h < 2^62,
+ *	h - h' < (h - q / r) + q / 2^s + 1 < 1 / r + h / 2^62 + 1,
  *
  * because s is chosen so that inverse is above 2^62, hence q / 2^s <= h * r / 2^s <
- * h / 2^62. Should h * r outgrow 64 bits some day, q and h' begin again from 0, and so
- * does not come near any window.
+ * h / 2^62. That is less than 1, unless something has written the host's counter. If h * r
+ * ever outgrows 64 bits, q and h' begin again from 0, and then h' does not come near any
+ * window.
  *
- * VMClock. Its readers compute time + (delta * period >> shift), in 2^-64 s. A line
- * begins a little before the instant that it is made for, because a reader takes delta
- * for unsigned, and the counter of its CPU may be a little behind. It has no end: its
- * bound is that of the segment, with the whole slew in its growth instead of what
- * remains of it within the window.
+ * VMClock. Its readers compute time + (delta * period >> shift), in 2^-64 s. A line begins
+ * a little before the instant that it is made for: a reader takes delta for unsigned, and
+ * the counter of its CPU may be a little behind. The line has no end. Its bound is that of
+ * the segment; but the growth of the bound has the whole slew, where the segment's has only
+ * what remains of the slew within the window.
  */
 #include <linux/errno.h>
 
 #include "guest.h"
 #include "segment.h"
 
-/* How far the counter of a guest may be slower or faster than that of its host. */
+/* The largest ratio between the counters of a guest and its host, either way. */
 #define RATIO_MAX	64
 
-/* For 2^56 of the host's cycles more h * r must fit: nine months at 3 GHz. */
+/* h * r must fit for 2^56 more cycles of the host: nine months at 3 GHz. */
 #define FORESEEN_CYCLES	0x100000000000000ULL
 
 #define NSEC_PER_SEC_	1000000000ULL
 
-/* floor(2^93 / 10^9): from ns to s, with 64 bits. */
+/* floor(2^93 / 10^9): converts ns to s, with 64 bits. */
 #define SEC_PER_NSEC	9903520314283042199ULL
 
 static unsigned int bits_of(unsigned __int128 n)
@@ -52,7 +54,7 @@ static unsigned int bits_of(unsigned __int128 n)
 /* floor(2^(62 + bits_of(ratio)) / ratio), digit by digit: more than 2^62, 2^63 at most */
 static __u64 reciprocal(__u64 ratio)
 {
-	/* 2^126 / divisor; what remains is less than the divisor, so twice that fits. */
+	/* 2^126 / divisor. The rest is less than the divisor, so twice the rest fits. */
 	const __u64 divisor = ratio << (64 - bits_of(ratio));
 	unsigned __int128 rest = 1;
 	__u64 quotient = 0;
@@ -70,11 +72,11 @@ static __u64 reciprocal(__u64 ratio)
 }
 
 /**
- * parkclock_guest_make() - check how a guest's counter follows, and find the way back
+ * parkclock_guest_make() - check a guest's terms, and compute their inverse
  * @guest:  filled in
  * @offset: see struct parkclock_guest_tsc
- * @ratio:  likewise; not 0
- * @shift:  likewise
+ * @ratio:  see struct parkclock_guest_tsc
+ * @shift:  see struct parkclock_guest_tsc
  * @now:    the host's counter
  *
  * Return: 0, or -EINVAL or -ERANGE: see PARKCLOCK_IOC_SET_GUEST_TSC.
@@ -99,16 +101,20 @@ int parkclock_guest_make(struct parkclock_guest *guest, __u64 offset, __u64 rati
 		.inverse = reciprocal(ratio),
 		.inverse_shift = 62 + bits_of(ratio) - shift,
 	};
-	/* ceil(1 / r) + 2; where the counters go together the way back is exact. */
+	/*
+	 * ceil(1 / r) + ceil(last / 2^62) + 1. If both counters have the same rate, the
+	 * inverse is exact.
+	 */
 	if (ratio != one)
-		guest->lag = (__u64)((unsigned __int128)guest->inverse >> guest->inverse_shift) + 3;
+		guest->lag = (__u64)((unsigned __int128)guest->inverse >> guest->inverse_shift) +
+			     (__u64)(last >> 62) + 3;
 	return 0;
 }
 
 /**
- * parkclock_guest_scale() - how many cycles of a guest so many of the host's are
+ * parkclock_guest_scale() - convert a number of the host's cycles to the guest's
  * @guest:  the guest
- * @cycles: of the host
+ * @cycles: number of cycles of the host
  */
 __u64 parkclock_guest_scale(const struct parkclock_guest *guest, __u64 cycles)
 {
@@ -116,7 +122,7 @@ __u64 parkclock_guest_scale(const struct parkclock_guest *guest, __u64 cycles)
 }
 
 /**
- * parkclock_guest_cycles() - a guest's counter
+ * parkclock_guest_cycles() - convert the host's counter to the guest's
  * @guest:  the guest
  * @cycles: the host's counter
  */
@@ -125,7 +131,7 @@ __u64 parkclock_guest_cycles(const struct parkclock_guest *guest, __u64 cycles)
 	return parkclock_guest_scale(guest, cycles) + guest->offset;
 }
 
-/* From 2^-56 ns to 2^-64 s, at most 2 of these too little: 2^64 is 18446744073.709551616e9. */
+/* From 2^-56 ns to 2^-64 s, at most 2 units too little: 2^64 is 18446744073.709551616e9. */
 static unsigned __int128 seconds(unsigned __int128 fixed)
 {
 	const __u64 ns = fixed >> PARKCLOCK_SHIFT;
@@ -146,14 +152,14 @@ static __u64 ns_up(unsigned __int128 time)
 }
 
 /**
- * parkclock_line_make() - a segment, as VMClock has it
+ * parkclock_line_make() - convert a segment to a line of VMClock
  * @line:       filled in
- * @seg:        the segment, good at @cycles
- * @rate_error: how far the host's rate can be from that of the segment, in 2^-56 ns per
- *		cycle
- * @offset_ns:  what is to be added to the segment's MONOTONIC
- * @guest:      for whose counter
- * @cycles:     the host's counter at the instant that it is made for
+ * @seg:        the segment, valid at @cycles
+ * @rate_error: the largest difference between the host's rate and the segment's, in
+ *		2^-56 ns per cycle
+ * @offset_ns:  what to add to the segment's MONOTONIC
+ * @guest:      the guest whose counter the line is for
+ * @cycles:     the host's counter at the instant that the line is made for
  */
 void parkclock_line_make(struct parkclock_line *line, const struct parkclock_segment *seg,
 			 __u64 rate_error, __s64 offset_ns,
@@ -167,7 +173,7 @@ void parkclock_line_make(struct parkclock_line *line, const struct parkclock_seg
 	__u64 age = cycles - seg->base_cycles;
 
 	now += (unsigned __int128)(__int128)offset_ns << PARKCLOCK_SHIFT;
-	/* Nothing has a time before 0, but then it has just begun to run. */
+	/* A line cannot begin before time 0; the host has just booted then. */
 	if (now < back || cycles < PARKCLOCK_SKEW_CYCLES) {
 		back = 0;
 		begin = cycles;
@@ -177,24 +183,24 @@ void parkclock_line_make(struct parkclock_line *line, const struct parkclock_seg
 		age = 0;
 	line->counter = parkclock_guest_cycles(guest, begin);
 	line->time = seconds(now - back);
-	/* 64 bits of the rate, times 2^93 / 10^9, of which 64 bits are the period. */
+	/* 64 bits of the rate, times 2^93 / 10^9; 64 bits of the product are the period. */
 	line->period = (unsigned __int128)(__u64)(rate >> drop) * SEC_PER_NSEC >> 64;
 	line->shift = 21 + guest->inverse_shift - drop;
 	line->period_error = (unsigned __int128)(__u64)(((unsigned __int128)rate_error *
 							 guest->inverse >> drop) + 1) *
 			     SEC_PER_NSEC >> 64;
-	/* What was rounded down: of the rate, by the product, and here. */
+	/* Covers what was rounded down: in the rate, in the product, and here. */
 	line->period_error += 4;
 	line->error_ns = parkclock_error(seg->error_ns, rate_error, age) + 1;
-	/* A cycle of the guest's counter has no fractions, at its beginning nor when read. */
+	/* The guest's counter has whole cycles only, at the line's beginning and in a reading. */
 	if (guest->lag)
 		line->error_ns += (__u64)(rate >> guest->inverse_shift >> PARKCLOCK_SHIFT) + 1;
 }
 
 /**
- * parkclock_line_at() - what a reader computes from a line
+ * parkclock_line_at() - the time that a reader computes from a line
  * @line:    the line
- * @counter: its counter
+ * @counter: the reader's counter
  *
  * Return: the time, in 2^-64 s.
  */
@@ -205,11 +211,11 @@ unsigned __int128 parkclock_line_at(const struct parkclock_line *line, __u64 cou
 }
 
 /**
- * parkclock_line_lift() - let a line say at least something at an instant
- * @line:    the line; lifted as a whole if it says less
+ * parkclock_line_lift() - raise a line, if needed, to a least time at an instant
+ * @line:    the line; lifted as a whole if its time there is less
  * @counter: the instant
- * @least:   what it must say then, in 2^-64 s
- * @cycles:  how soon what it was lifted by is to be taken out, by its period; not 0
+ * @least:   the least time there, in 2^-64 s
+ * @cycles:  number of cycles in which the line's period takes the lift out; not 0
  */
 void parkclock_line_lift(struct parkclock_line *line, __u64 counter, unsigned __int128 least,
 			 __u64 cycles)
@@ -220,11 +226,11 @@ void parkclock_line_lift(struct parkclock_line *line, __u64 counter, unsigned __
 
 	if ((__int128)up <= 0)
 		return;
-	/* More than a second would not fit, and takes the limit in any case. */
+	/* More than a second would not fit the shift, and reaches the limit in any case. */
 	less = up >> 64 ? limit : parkclock_segment_slope(up << line->shift, cycles, limit);
 	line->period -= less;
 	line->period_error += less;
-	/* With the new period, as it begins before @counter. */
+	/* Again, with the new period: the line begins before @counter. */
 	up = least - parkclock_line_at(line, counter);
 	line->time += up;
 	line->error_ns += ns_up(up);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Arithmetic for guests: from the host's counter to a guest's and back, and a segment
- * as a straight line of VMClock's.
+ * Arithmetic for guests: from the host's counter to a guest's and back, and from a segment
+ * to a line of VMClock.
  *
- * No kernel dependency but the types and error numbers: the unit tests compile the same
- * source in user space.
+ * This needs nothing of the kernel but its types and error numbers: the unit tests compile
+ * the same source in user space.
  */
 #ifndef PARKCLOCK_GUEST_H
 #define PARKCLOCK_GUEST_H
@@ -13,13 +13,13 @@
 #include <linux/parkclock.h>
 
 /**
- * struct parkclock_guest - how a guest's counter follows from the host's
+ * struct parkclock_guest - a guest's terms: how its counter follows from the host's
  * @offset:        see struct parkclock_guest_tsc
- * @ratio:         likewise
- * @ratio_shift:   likewise
- * @inverse_shift: what leads back, see struct parkclock_clock
- * @inverse:       likewise
- * @lag:           likewise
+ * @ratio:         see struct parkclock_guest_tsc
+ * @ratio_shift:   shift of struct parkclock_guest_tsc
+ * @inverse_shift: guest_shift of struct parkclock_clock
+ * @inverse:       guest_inverse of struct parkclock_clock
+ * @lag:           guest_lag of struct parkclock_clock
  */
 struct parkclock_guest {
 	__u64 offset;
@@ -30,19 +30,19 @@ struct parkclock_guest {
 	__u64 lag;
 };
 
-/* No guest: its counter would be the host's. */
+/* No guest: the reader's counter is the host's. */
 #define PARKCLOCK_NO_GUEST ((struct parkclock_guest) {	\
 	.ratio = 1, .inverse = 1ULL << 63, .inverse_shift = 63	\
 })
 
 /**
- * struct parkclock_line - a straight piece of time, as VMClock has it
- * @counter:      where it begins, of a guest's counter
+ * struct parkclock_line - a straight line of time, as VMClock has it
+ * @counter:      the guest's counter at which the line begins
  * @period:       seconds per cycle, in 2^-(64 + @shift); 2^62 or more
  * @shift:        see @period
  * @period_error: bound of the error of @period, in the same unit
  * @time:         the time at @counter, in 2^-64 s
- * @error_ns:     bound of the error there, in ns
+ * @error_ns:     bound of the error at @counter, in ns
  */
 struct parkclock_line {
 	__u64 counter;

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * From a guest's counter to the host's, and VMClock's lines: guest.c against the slow and
- * obviously right way, over all ratios and a century of cycles.
+ * From a guest's counter to the host's, and VMClock's lines: guest.c is compared with the
+ * slow and obviously right way, over all ratios and a century of cycles.
+ *
+ * Fails if the conversion gives more than the host's counter or less by more than the lag,
+ * if it changes the order of two counters, or if a line leaves its bound.
  */
 #include <kunit/test.h>
 #include <linux/errno.h>
@@ -48,7 +51,7 @@ static u128 divide(u128 n, u64 d)
 	return quotient;
 }
 
-/* In 2^-64 s, from 2^-56 ns; exact but for what is below. */
+/* From 2^-56 ns to 2^-64 s; exact down to that unit. */
 static u128 seconds(u128 fixed)
 {
 	const u64 ns = fixed >> 56, frac = fixed & (ONE - 1), second = 1000000000;
@@ -65,7 +68,7 @@ static u128 nanoseconds(u128 time)
 	return (u128)(u64)(time >> 64) * 1000000000 * ONE + ((u128)frac * 1000000000 >> 8);
 }
 
-/* A guest that may be, of any kind; *@now is a counter for which it is good. */
+/* Any guest that can exist; *@now is a counter value for which its terms are valid. */
 static struct parkclock_guest any_guest(struct kunit *test, u64 *now)
 {
 	struct parkclock_guest guest = {};
@@ -93,25 +96,41 @@ static struct parkclock_guest any_guest(struct kunit *test, u64 *now)
 	return guest;
 }
 
+/*
+ * Any guest whose terms are valid where the host's counter is far beyond 2^62. The
+ * firmware or another hypervisor may have written it.
+ */
+static struct parkclock_guest guest_of_large_counter(struct kunit *test, u64 *now)
+{
+	struct parkclock_guest guest = {};
+	u32 shift = 6 + rnd() % 43;
+	u64 one = 1ULL << shift, ratio = rnd() % (one - one / 64) + one / 64;
+
+	*now = -(1ULL << 56) - 1 - (rnd() >> (1 + rnd() % 8));
+	KUNIT_ASSERT_EQ(test, 0, parkclock_guest_make(&guest, rnd(), ratio, shift, *now));
+	return guest;
+}
+
 static u64 back(const struct parkclock_guest *g, u64 counter)
 {
 	return parkclock_guest_to_host(counter, g->offset, g->inverse, g->inverse_shift);
 }
 
-/* Never more than it was, and less by no more than it says; and in order. */
+/* The converted counter: never more than the host's, less by at most the lag, in order. */
 static void way_back(struct kunit *test)
 {
 	for (int i = 0; i < ROUNDS(100000); i++) {
 		u64 now, last = 0;
-		struct parkclock_guest g = any_guest(test, &now);
+		struct parkclock_guest g = i % 4 ? any_guest(test, &now) :
+						   guest_of_large_counter(test, &now);
 
-		KUNIT_ASSERT_LE(test, g.lag, 70ULL);
+		KUNIT_ASSERT_LE(test, g.lag, 70 + ((now + (1ULL << 56)) >> 62));
 		KUNIT_ASSERT_EQ(test, !g.lag, g.ratio == 1ULL << g.ratio_shift);
 		KUNIT_ASSERT_GT(test, g.inverse, 1ULL << 62);
 		KUNIT_ASSERT_EQ(test, g.inverse <= 1ULL << 63, true);
 		KUNIT_ASSERT_EQ(test, g.inverse_shift >= 57 && g.inverse_shift <= 69, true);
 		for (int j = 0; j < 10; j++) {
-			/* By the definition, and not by guest.c. */
+			/* By the definition, without guest.c. */
 			u64 counter = (u64)((u128)now * g.ratio >> g.ratio_shift) + g.offset;
 			u64 h = back(&g, counter);
 
@@ -126,7 +145,7 @@ static void way_back(struct kunit *test)
 	}
 }
 
-/* Where the product does not fit any more, what comes back is far from any window. */
+/* Where the product does not fit any more, the converted counter is far from any window. */
 static void outgrown(struct kunit *test)
 {
 	for (int i = 0; i < 1000; i++) {
@@ -134,7 +153,7 @@ static void outgrown(struct kunit *test)
 		struct parkclock_guest g = any_guest(test, &now);
 		u128 first = divide((u128)1 << 127, g.ratio) >> (63 - g.ratio_shift);
 
-		/* From this on it does not fit. */
+		/* From here on the product does not fit. */
 		if (first >> 63)
 			continue;
 		late = (u64)first + (first >> 8) + (rnd() & 0xffffffff);
@@ -178,7 +197,7 @@ static void refused(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -ERANGE, make(0, 1, 1, -(1ULL << 56)));
 }
 
-/* As parkclock_segment_make() leaves it, but for what nobody looks at here. */
+/* As parkclock_segment_make() makes it, except for fields that nobody reads here. */
 static struct parkclock_segment any_segment(u64 base)
 {
 	return (struct parkclock_segment) {
@@ -192,8 +211,23 @@ static struct parkclock_segment any_segment(u64 base)
 }
 
 /*
- * What a reader computes is the segment's time within what is said of the error, where
- * the host's rate is the segment's; at any host's counter, from a little before now on.
+ * The period is the rate * 2^29 / 10^9, where of the rate in ns per cycle the upper 64 bits
+ * are left. It is rounded down, by no more than its error says.
+ */
+static void period_is_rounded(struct kunit *test, const struct parkclock_line *line,
+			      const struct parkclock_segment *seg, const struct parkclock_guest *g)
+{
+	const unsigned int drop = 21 + g->inverse_shift - line->shift;
+	const u128 rate = (u128)seg->rate * g->inverse >> drop;
+	const u128 most = (u128)line->period + line->period_error;
+
+	KUNIT_ASSERT_EQ(test, (u128)line->period * 1000000000 <= rate << 29, true);
+	KUNIT_ASSERT_EQ(test, most * 1000000000 >= (rate + 1) << 29, true);
+}
+
+/*
+ * A reader computes the segment's time within the stated error, if the host's rate is the
+ * segment's; at any host's counter, from a little before now on.
  */
 static void rounded(struct kunit *test)
 {
@@ -212,6 +246,7 @@ static void rounded(struct kunit *test)
 		seg.base_ns >>= 1;
 		parkclock_line_make(&line, &seg, 0, offset, &g, now);
 		KUNIT_ASSERT_EQ(test, line.period >> 62 != 0, true);
+		period_is_rounded(test, &line, &seg, &g);
 		at = now - PARKCLOCK_SKEW_CYCLES + (rnd() >> (30 + rnd() % 30));
 		if (make(0, g.ratio, g.ratio_shift, at))
 			continue;
@@ -221,17 +256,17 @@ static void rounded(struct kunit *test)
 		bound = line.error_ns +
 			(u64)(nanoseconds((u128)(parkclock_guest_cycles(&g, at) - line.counter) *
 					  line.period_error >> line.shift) >> 56) + 1;
-		/* The segment's own is not needed here, where it has none. */
+		/* The segment's own error is not needed here: it is 0. */
 		bound -= seg.error_ns;
 		KUNIT_ASSERT_LE(test, (u64)((reader > truth ? reader - truth :
 							     truth - reader) >> 56), bound);
-		/* All of this is little: nobody is to be frightened. */
+		/* The errors that are added are small. */
 		KUNIT_ASSERT_LE(test, line.error_ns, seg.error_ns + 30);
 		cond_resched();
 	}
 }
 
-/* Where the counters go together, by less than a picosecond. */
+/* If both counters have the same rate, by less than a picosecond. */
 static void exact(struct kunit *test)
 {
 	const struct parkclock_guest g = PARKCLOCK_NO_GUEST;
@@ -256,7 +291,7 @@ static void exact(struct kunit *test)
 	}
 }
 
-/* The host's rate at the ends of where it may be, for as long as nobody writes the page. */
+/* The host's rate at either end of its range, for as long as nobody writes the page. */
 static void beyond_window(struct kunit *test)
 {
 	for (int i = 0; i < ROUNDS(10000); i++) {
@@ -289,7 +324,7 @@ static void beyond_window(struct kunit *test)
 	}
 }
 
-/* It says at least that, then goes back to what it would have said; the bound holds. */
+/* A lifted line gives the least time, then returns to its old course; the bound holds. */
 static void lifted(struct kunit *test)
 {
 	for (int i = 0; i < ROUNDS(10000); i++) {
@@ -326,7 +361,7 @@ static void lifted(struct kunit *test)
 
 			KUNIT_ASSERT_EQ(test, nanoseconds(is > was ? is - was : was - is) <= more,
 					true);
-			/* After the interval, nothing of it is left but some 4000th. */
+			/* After the interval, about a 4000th of the lift is left. */
 			little = ((line.time - old.time) >> 12) + (1ULL << 26);
 			if (t == interval && line.period < old.period)
 				KUNIT_ASSERT_EQ(test, (is > was ? is - was : was - is) <= little,
@@ -336,7 +371,7 @@ static void lifted(struct kunit *test)
 	}
 }
 
-/* By more than can be taken out soon: all that is allowed, and the time never stops. */
+/* More than can be taken out soon: the slew is at its limit, and the time never stops. */
 static void lifted_far(struct kunit *test)
 {
 	const struct parkclock_guest g = PARKCLOCK_NO_GUEST;
@@ -360,7 +395,7 @@ static void lifted_far(struct kunit *test)
 	}
 }
 
-/* A clock that has just begun has no time before it began. */
+/* A clock that has just begun has no time before its beginning. */
 static void begun_just_now(struct kunit *test)
 {
 	const struct parkclock_guest g = PARKCLOCK_NO_GUEST;

@@ -1,31 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The host's clock: what it says at a counter value, and when it changes.
+ * The host's clock: its value at a counter value, and its changes.
  *
  * The timekeeper computes
  *
  *	MONOTONIC = base + ((cycles - cycle_last) * mult + xtime_nsec) / 2^shift
  *
- * and tells its listeners (the pvclock_gtod chain, made for KVM) about every
- * update of these terms. We keep a copy, as KVM does. Where the clocksource is
- * the TSC, a sample is therefore one TSC read and one multiplication, exact to
- * the last bit of the timekeeper's own, of all clocks at once, and cannot be
- * torn by a step between two calls. ktime_get_snapshot() offers less: no
- * MONOTONIC and no name of the counter in 6.1, and another interface in newer
- * kernels.
+ * and tells its listeners (the pvclock_gtod chain, made for KVM) about every update of
+ * these terms. We keep a copy of the terms, as KVM does. So where the clocksource is the
+ * TSC, a sample is one TSC read and one multiplication. It is exact to the last bit of
+ * the timekeeper's own, has all clocks at one instant, and cannot be torn by a step
+ * between two calls. ktime_get_snapshot() offers less: 6.1's has no MONOTONIC and does
+ * not name the counter, and newer kernels have another interface.
  *
- * The listener is called under the timekeeper's lock with its sequence count odd
- * (unless it is because somebody registers). Reading the time there would never
- * return; taking one of our locks could deadlock with somebody who holds it while
- * he reads the time. So it copies, compares, and leaves the rest to an irq_work. If
- * the terms have changed by more than a segment's error allows for, it raises the
- * epoch in the page itself, by a plain store: the page is invalid before the update
- * is over, so before any system call can read the host's clock by the new terms, and
- * whatever is being computed from the old ones meanwhile is invalid when it is
- * published. If readings from before and after cannot be subtracted, it says why
- * there, too.
- * (The vDSO has a sequence count of its own, and is told first: until the
- * listener's store, a moment later, it can be ahead of us on another CPU.)
+ * The timekeeper calls our listener, host_update(), under its lock and with its sequence
+ * count odd (except when a listener registers). Reading the time there would never
+ * return. host_update() copies and compares the terms. If they have changed by more than a
+ * segment's error allows for, it has the page published anew, on the spot: before the
+ * update is over, and so before any system call can read the host's clock by the new
+ * terms. A change of the rate alone takes the page from nobody.
+ *
+ * If readings from before and after the update cannot be subtracted, host_update() first
+ * raises the epoch in the page by a plain store, and stores the reason. The page is invalid
+ * from then on until it is published anew. An irq_work does what may wake somebody or arm
+ * a timer.
+ *
+ * (The vDSO has a sequence count of its own and is told first: until host_update() is
+ * called, a moment later, the vDSO of another CPU can be ahead of us.)
  */
 #include <linux/clocksource.h>
 #include <linux/irq_work.h>
@@ -41,41 +42,46 @@
 #include <asm/msr.h>
 
 #include "host.h"
+#include "pollers.h"
+#include "workers.h"
 
-/* The timekeeper's terms, and what we make of their changes. */
+/* The timekeeper's terms, and what we derive from their changes. */
 struct host_terms {
 	bool usable;		/* the clocksource counts TSC cycles */
 	u32 mult;
 	u32 shift;
-	u32 epoch_mult;		/* @mult when @epoch began */
+	u32 regime_mult;	/* @mult when @regime began */
 	u64 cycle_last;
 	u64 base_ns;
 	u64 xtime_nsec;		/* shifted left by @shift */
 	s64 offset_ns[PARKCLOCK_CLOCKS];
 	u64 rate_changes;
+	u64 regime;		/* counts the changes that segments do not allow for */
 	u64 epoch;
 	u64 generation;
 };
 
 static struct {
 	/*
-	 * Protects @terms. There is one writer, the listener, which the
-	 * timekeeper's lock serialises; it runs with interrupts disabled, so
-	 * that a reader in an interrupt cannot have interrupted it.
+	 * Protects @terms. host_update() is the only writer, and the timekeeper's lock
+	 * serialises its calls. It runs with interrupts disabled, so a reader in an
+	 * interrupt cannot have interrupted it.
 	 */
 	seqcount_t seq;
 	struct host_terms terms;
-	struct parkclock_timebase *page;	/* for the listener alone, see host_init() */
+	struct parkclock_timebase *page;	/* only host_update() writes it */
 	atomic64_t forks;
-	u64 forks_seen;			/* for the listener alone */
+	u64 forks_seen;			/* used by host_update() only */
 	bool suspending;
-	bool jumped;			/* and nobody was woken for it yet */
+	bool jumped;			/* a discontinuity for which nobody was woken yet */
+	void (*changing)(void);
 	void (*changed)(void);
 } host;
 
 /*
- * What follows a change is done on the CPU that made it, before the call that did is over,
- * whatever keeps another CPU from doing the same for an earlier one.
+ * One irq_work per CPU, because the work for a change must be done on the CPU that made the
+ * change, before the call that made it is over. Another CPU may be kept from doing the same
+ * for an earlier change.
  */
 static DEFINE_PER_CPU(struct irq_work, changed_work);
 
@@ -91,9 +97,9 @@ static bool moved(const struct host_terms *old, const struct host_terms *new, in
 }
 
 /*
- * Did the clock jump, as far as a reader can tell, and why? The offsets say so: only
- * a sleep moves BOOTTIME, and a leap second moves UTC but not TAI. A sleep that the
- * timekeeper took for none is one nevertheless: the counter may have begun anew.
+ * Why did the clock jump, as far as a reader can tell? The offsets show it: only a sleep
+ * moves BOOTTIME, and a leap second moves UTC but not TAI. @slept covers a sleep that the
+ * timekeeper did not notice: the counter may have begun anew in it.
  */
 static u64 reason(const struct host_terms *old, const struct host_terms *new, bool forked,
 		  bool slept)
@@ -110,7 +116,7 @@ static u64 reason(const struct host_terms *old, const struct host_terms *new, bo
 	return moved(old, new, PARKCLOCK_TAI) ? PARKCLOCK_REASON_STEP : PARKCLOCK_REASON_LEAP;
 }
 
-/* Is the counter, or what a guest's follows from it by, not what it was? */
+/* Can the counter, or the relation of a guest's counter to it, have changed? */
 static bool disrupts(u64 why)
 {
 	return why == PARKCLOCK_REASON_SUSPEND || why == PARKCLOCK_REASON_COUNTER ||
@@ -118,13 +124,61 @@ static bool disrupts(u64 why)
 }
 
 /*
- * Does the clock run on as a segment of this epoch allows for? The timekeeper
- * switches between neighbouring values of mult all the time; that is in the
- * bound (rate_slop).
+ * Does the clock run on at a rate that a segment of this regime allows for? The
+ * timekeeper switches between neighbouring values of mult all the time; the bound includes
+ * that (rate_slop).
  */
 static bool runs_on(const struct host_terms *old, const struct host_terms *new)
 {
-	return new->shift == old->shift && new->mult - old->epoch_mult + 1 <= 2;
+	return new->shift == old->shift && new->mult - old->regime_mult + 1 <= 2;
+}
+
+/* By how many bits the timekeeper's fractions of a ns are to be shifted to be ours. */
+static unsigned int shift_up(const struct host_terms *t)
+{
+	return PARKCLOCK_SHIFT - t->shift;
+}
+
+/*
+ * MONOTONIC at a counter value, in 2^-56 ns. The counter of this CPU may be a little behind
+ * the one by which the terms were made. The timekeeper then says what it says at
+ * cycle_last. A segment that began like that would be off for other CPUs, so it begins on
+ * the line that the clock has from cycle_last on. A counter that began anew is not on it.
+ */
+static unsigned __int128 terms_at(const struct host_terms *t, u64 cycles)
+{
+	s64 delta = cycles - t->cycle_last;
+
+	if (delta < -PARKCLOCK_SKEW_CYCLES)
+		delta = 0;
+	return t->base_ns * PARKCLOCK_ONE_NS +
+	       (((__int128)delta * t->mult + t->xtime_nsec) << shift_up(t));
+}
+
+/*
+ * Can a segment of the same regime be off because it was computed from the old terms? An
+ * update turns the clock's line about the counter value that it began with, and a sample by
+ * the old terms may be later than that. The most that the sample can be off by is the
+ * distance of both lines now that the new terms are there: PARKCLOCK_DRIFT is in the bound
+ * of every segment. The distances of several updates do not add up. A sample is later than
+ * the beginning of one update at most whose terms it has not; whatever a later update makes
+ * of the rate, the bound includes as a rate.
+ *
+ * Half of PARKCLOCK_DRIFT is left for a processor that executes the end of the loop in
+ * parkclock_host_sample() before it reads the counter.
+ */
+static bool drifts(const struct host_terms *old, const struct host_terms *new)
+{
+	__int128 off;
+	u64 cycles;
+
+	if (!new->usable || new->mult == old->mult)
+		return false;
+	/* The terms before the counter; pairs with the loop in parkclock_host_sample(). */
+	smp_mb();
+	cycles = rdtsc_ordered();
+	off = terms_at(new, cycles) - terms_at(old, cycles);
+	return off >= (__int128)(PARKCLOCK_DRIFT / 2) || off <= -(__int128)(PARKCLOCK_DRIFT / 2);
 }
 
 static int host_update(struct notifier_block *nb, unsigned long was_set, void *data)
@@ -134,7 +188,7 @@ static int host_update(struct notifier_block *nb, unsigned long was_set, void *d
 		.usable = counts_tsc(tk),
 		.mult = tk->tkr_mono.mult,
 		.shift = tk->tkr_mono.shift,
-		.epoch_mult = host.terms.epoch_mult,
+		.regime_mult = host.terms.regime_mult,
 		.cycle_last = tk->tkr_mono.cycle_last,
 		.base_ns = ktime_to_ns(tk->tkr_mono.base),
 		.xtime_nsec = tk->tkr_mono.xtime_nsec,
@@ -144,52 +198,60 @@ static int host_update(struct notifier_block *nb, unsigned long was_set, void *d
 			[PARKCLOCK_TAI] = ktime_to_ns(tk->offs_tai),
 		},
 		.rate_changes = host.terms.rate_changes,
+		.regime = host.terms.regime,
 		.epoch = host.terms.epoch,
 		.generation = host.terms.generation,
 	};
 	u64 forks = atomic64_read(&host.forks);
 	bool forked = forks != host.forks_seen;
-	/* The timekeeper resumes; or what looks like it, which does no harm. */
+	/* True when the timekeeper resumes. True more often than that does no harm. */
 	bool slept = was_set && READ_ONCE(host.suspending);
-	/* The first call is what there is, and no change. */
+	/* The first call reports the present terms, and no change. */
 	u64 why = host.terms.epoch ? reason(&host.terms, &terms, forked, slept) :
 				     PARKCLOCK_REASON_NONE;
-	/* To register any listener, KVM's for example, calls all of them as if it was set. */
-	bool changed = why || was_set || !runs_on(&host.terms, &terms);
+	/* When any listener registers, KVM's for example, all are called with @was_set. */
+	bool jumped = why || was_set || !host.terms.epoch;
+	bool changed = jumped || !runs_on(&host.terms, &terms);
+	const struct host_terms old = host.terms;
 
 	host.forks_seen = forks;
 	if (terms.mult != host.terms.mult || terms.shift != host.terms.shift)
 		terms.rate_changes++;
 	if (why) {
 		terms.generation++;
-		/* Before the terms, from which a segment has its generation. */
+		/* Before the terms: a segment takes its generation from them. */
 		WRITE_ONCE(host.page->reason, why);
 	}
 	if (disrupts(why)) {
 		WRITE_ONCE(host.page->disruptions, host.page->disruptions + 1);
-		/* Before the epoch; pairs with the acquire in a guest's reader. */
+		/* Disruptions before the epoch; pairs with the acquire in a guest's reader. */
 		smp_wmb();
 	}
 	if (changed) {
-		terms.epoch++;
-		terms.epoch_mult = terms.mult;
+		terms.regime++;
+		terms.regime_mult = terms.mult;
 	}
+	if (jumped)
+		terms.epoch++;
 
 	/*
-	 * The epoch is one of the terms, so a segment carries that of the terms
-	 * it was computed from. From the store into the page on, those of
-	 * earlier terms are invalid; those of the new ones may wait for it.
+	 * The epoch is one of the terms, so a segment carries the epoch of the terms
+	 * that it was computed from. The store into the page below makes segments of
+	 * earlier terms invalid. A segment of the new terms is valid from that store on.
 	 */
 	write_seqcount_begin(&host.seq);
 	host.terms = terms;
 	write_seqcount_end(&host.seq);
 
-	if (changed) {
+	if (jumped)
 		WRITE_ONCE(host.page->epoch, terms.epoch);
-		if (why)
-			WRITE_ONCE(host.jumped, true);
-		irq_work_queue(this_cpu_ptr(&changed_work));
-	}
+	if (!changed && !drifts(&old, &terms))
+		return NOTIFY_OK;
+	if (why)
+		WRITE_ONCE(host.jumped, true);
+	/* What is computed from the old terms is published by now, or never will be. */
+	host.changing();
+	irq_work_queue(this_cpu_ptr(&changed_work));
 	return NOTIFY_OK;
 }
 
@@ -203,9 +265,9 @@ static int nothing(struct notifier_block *nb, unsigned long was_set, void *data)
 }
 
 /*
- * This machine is a copy of another one, or a state of its own from before: its
- * counter, or its clock, may be anything. Only the listener may change the terms;
- * it is called, and sees the count, because somebody registers.
+ * This machine is a copy of another one, or an earlier state of its own: its counter
+ * and its clock may have any value. Only host_update() may change the terms. Registering
+ * any listener calls it, and it then sees the raised count.
  */
 static int host_forked(struct notifier_block *nb, unsigned long action, void *data)
 {
@@ -223,10 +285,10 @@ static struct notifier_block fork_listener = {
 
 DECLARE_WAIT_QUEUE_HEAD(parkclock_host_jumped);
 
-/* There may be many of them, and on PREEMPT_RT waking may sleep. */
+/* In a work item: it takes as long as there are waiters, and on PREEMPT_RT waking may sleep. */
 static void wake_all(struct work_struct *work)
 {
-	wake_up_interruptible_all(&parkclock_host_jumped);
+	parkclock_pollers_wake(&parkclock_host_jumped);
 }
 
 static DECLARE_WORK(wake_work, wake_all);
@@ -235,12 +297,12 @@ static void host_changed(struct irq_work *work)
 {
 	host.changed();
 	if (xchg(&host.jumped, false))
-		queue_work(system_highpri_wq, &wake_work);
+		queue_work(parkclock_workers, &wake_work);
 }
 
 /**
- * parkclock_host_suspending() - is the host about to sleep, or has it done so?
- * @suspending: from before it can, until after it can have
+ * parkclock_host_suspending() - the host is about to sleep, or has slept
+ * @suspending: true from before the host can sleep until after it can have slept
  *
  * Context: any.
  */
@@ -252,8 +314,9 @@ void parkclock_host_suspending(bool suspending)
 /**
  * parkclock_host_usable() - does the host keep time by the TSC?
  *
- * Context: as below.
- * Return: true if so. When that changes, what host_init() was given is called later.
+ * Context: any but NMI, and not from within an update of the timekeeper.
+ * Return: true if so. After a change of the answer, the function that
+ * parkclock_host_init() was given is called.
  */
 bool parkclock_host_usable(void)
 {
@@ -268,21 +331,21 @@ bool parkclock_host_usable(void)
 }
 
 /**
- * parkclock_host_sample() - the host's clock now
+ * parkclock_host_sample() - sample the host's clock now
  * @sample: filled in
  *
- * Waits for an update of the timekeeper that is under way on another CPU, as
- * every reader of the time does.
+ * Waits for the listener on another CPU while that copies the terms, and never for the
+ * rest of an update of the timekeeper. The listener may wait for the caller's locks.
  *
- * Context: any but NMI, and not from within an update of the timekeeper.
+ * Context: any but NMI.
  * Return: true; or false if the host does not keep time by the TSC, and @sample
  * means nothing.
  */
 bool parkclock_host_sample(struct parkclock_sample *sample)
 {
 	struct host_terms t;
-	unsigned int seq, up;
-	u64 cycles, delta;
+	unsigned int seq;
+	u64 cycles;
 
 	do {
 		seq = read_seqcount_begin(&host.seq);
@@ -293,19 +356,14 @@ bool parkclock_host_sample(struct parkclock_sample *sample)
 	if (!t.usable)
 		return false;
 
-	/* Like the timekeeper: another CPU's TSC may be behind by a few cycles. */
-	delta = cycles - t.cycle_last;
-	if ((s64)delta < 0)
-		delta = 0;
-
-	up = PARKCLOCK_SHIFT - t.shift;
 	sample->cycles = cycles;
-	sample->now = t.base_ns * PARKCLOCK_ONE_NS +
-		      (((unsigned __int128)delta * t.mult + t.xtime_nsec) << up);
-	sample->rate_now = (u64)t.mult << up;
-	sample->rate = (u64)t.epoch_mult << up;
-	sample->rate_slop = 1ULL << up;
+	sample->now = terms_at(&t, cycles);
+	sample->now_slop = PARKCLOCK_DRIFT;
+	sample->rate_now = (u64)t.mult << shift_up(&t);
+	sample->rate = (u64)t.regime_mult << shift_up(&t);
+	sample->rate_slop = 1ULL << shift_up(&t);
 	sample->rate_changes = t.rate_changes;
+	sample->regime = t.regime;
 	sample->epoch = t.epoch;
 	sample->generation = t.generation;
 	memcpy(sample->offset_ns, t.offset_ns, sizeof(t.offset_ns));
@@ -313,31 +371,7 @@ bool parkclock_host_sample(struct parkclock_sample *sample)
 }
 
 /**
- * parkclock_host_rate() - what the host's rate is known to be
- * @epoch: during this epoch
- * @rate:  filled in, as of struct parkclock_sample
- * @slop:  likewise
- *
- * Context: as parkclock_host_sample().
- * Return: true; or false if that is over.
- */
-bool parkclock_host_rate(u64 epoch, u64 *rate, u64 *slop)
-{
-	unsigned int seq, up;
-	bool same;
-
-	do {
-		seq = read_seqcount_begin(&host.seq);
-		up = PARKCLOCK_SHIFT - host.terms.shift;
-		*rate = (u64)host.terms.epoch_mult << up;
-		*slop = 1ULL << up;
-		same = host.terms.epoch == epoch;
-	} while (read_seqcount_retry(&host.seq, seq));
-	return same;
-}
-
-/**
- * parkclock_host_generation() - discontinuities of the host's clocks so far
+ * parkclock_host_generation() - number of discontinuities of the host's clocks so far
  *
  * Context: as parkclock_host_sample().
  */
@@ -354,9 +388,9 @@ u64 parkclock_host_generation(void)
 }
 
 /**
- * parkclock_host_boot_ns() - REALTIME when BOOTTIME was zero, by the host's clock of now
+ * parkclock_host_boot_ns() - REALTIME when BOOTTIME was zero, by the host's present clock
  *
- * Of one update of the timekeeper, which getboottime64() does not see to.
+ * Both offsets are from one update of the timekeeper; getboottime64() does not see to that.
  *
  * Context: as parkclock_host_sample().
  */
@@ -373,16 +407,16 @@ s64 parkclock_host_boot_ns(void)
 	return ns;
 }
 
-/* From MONOTONIC to another of the host's clocks. */
+/* The distance from MONOTONIC to another of the host's clocks. */
 static s64 offset(ktime_t mono, enum tk_offsets to)
 {
 	return ktime_to_ns(ktime_sub(ktime_mono_to_any(mono, to), mono));
 }
 
 /**
- * parkclock_host_sample_slow() - the same where the host does not keep time by the TSC
+ * parkclock_host_sample_slow() - sample a host that does not keep time by the TSC
  * @sample: now, offset_ns and generation are filled in, and belong together; cycles
- *          is 0, and the rest means nothing
+ *          is 0, and the other members mean nothing
  *
  * Context: as parkclock_host_sample().
  */
@@ -393,7 +427,7 @@ void parkclock_host_sample_slow(struct parkclock_sample *sample)
 	sample->cycles = 0;
 	/*
 	 * The generation is raised before anybody can read the host's clock by new
-	 * offsets: if it is the same before and after, so were they.
+	 * offsets. If it is the same before and after, so were the offsets.
 	 */
 	do {
 		sample->generation = parkclock_host_generation();
@@ -417,22 +451,26 @@ static void stop_listening(void)
 }
 
 /**
- * parkclock_host_init() - begin to listen
- * @page:    whose epoch, reason and disruptions the listener writes; the epoch when
- *	     segments become invalid
- * @changed: called after that, in hard interrupt context, on PREEMPT_RT too
+ * parkclock_host_init() - begin to listen to the timekeeper
+ * @page:     page 1, whose epoch, reason and disruptions host_update() writes
+ * @changing: called within an update of the timekeeper after which segments made from
+ *	      earlier samples are wrong. Interrupts are disabled. It must not read the time,
+ *	      nor wait for anybody who may
+ * @changed:  called after such an update, in hard interrupt context, on PREEMPT_RT too
  *
- * The host can be sampled when this returns: registering calls the listener.
+ * The host can be sampled when this returns: registering calls host_update().
  *
- * Context: may sleep.
+ * Context: may sleep. There are workers.
  * Return: 0 or an error number.
  */
-int parkclock_host_init(struct parkclock_timebase *page, void (*changed)(void))
+int parkclock_host_init(struct parkclock_timebase *page, void (*changing)(void),
+			void (*changed)(void))
 {
 	int cpu, err;
 
 	seqcount_init(&host.seq);
 	host.page = page;
+	host.changing = changing;
 	host.changed = changed;
 	for_each_possible_cpu(cpu)
 		per_cpu(changed_work, cpu) = IRQ_WORK_INIT_HARD(host_changed);
@@ -446,10 +484,10 @@ int parkclock_host_init(struct parkclock_timebase *page, void (*changed)(void))
 }
 
 /**
- * parkclock_host_exit() - listen no more
+ * parkclock_host_exit() - stop listening
  *
- * No call of the function given to parkclock_host_init() is under way or will
- * be made when this returns.
+ * When this returns, no call of a function given to parkclock_host_init() is under way,
+ * and none will be made.
  *
  * Context: may sleep.
  */

@@ -2,8 +2,8 @@
 /*
  * The inline readers and the layout, on a mapping made by hand.
  *
- * Every reason for which a reader must refuse is tried alone, on a mapping that
- * is otherwise good: a reader that forgets one of its checks fails here.
+ * Each reason for which a reader must find no time is tried alone, on a mapping that is
+ * valid otherwise. Fails if a reader forgets one of its checks.
  */
 #include <kunit/test.h>
 #include <linux/parkclock.h>
@@ -80,7 +80,7 @@ struct mapping {
 	struct parkclock_segment *seg;
 };
 
-/* A good mapping; the copy that may not be read would give a wrong time. */
+/* A valid mapping; the copy that may not be read would give a wrong time. */
 static int good_mapping(struct kunit *test)
 {
 	static struct mapping mapping;
@@ -107,7 +107,7 @@ static int good_mapping(struct kunit *test)
 	*m->seg = (struct parkclock_segment) {
 		.base_cycles = __parkclock_tsc(1, &zero),
 		.base_ns = 1000000000000,
-		.rate = 0,	/* time stands still, so that it is known */
+		.rate = 0,	/* the time stands still, so the test knows it */
 		.valid_cycles = 1ULL << 50,
 		.epoch = 5,
 		.error_ns = 3,
@@ -168,7 +168,7 @@ static void computes(struct kunit *test)
 	KUNIT_ASSERT_NE(test, PARKCLOCK_EXPIRED, parkclock_page_read_bound(m->map, 1, &r));
 	/* delta * (1 - 2^-56) + 1 - 2^-56 is just below delta + 1 */
 	KUNIT_EXPECT_EQ(test, 1000000000000 + r.cycles - m->seg->base_cycles, r.ns);
-	/* and a growth of next to nothing is rounded up */
+	/* even the smallest growth of the bound is rounded up */
 	KUNIT_EXPECT_EQ(test, 4, r.error_ns);
 }
 
@@ -228,7 +228,7 @@ static void refuses_after_the_window(struct kunit *test)
 {
 	struct mapping *m = test->priv;
 
-	/* It ends now. */
+	/* The window ends now. */
 	__u64 zero, now = __parkclock_tsc(1, &zero);
 
 	m->seg->valid_cycles = now - m->seg->base_cycles;
@@ -264,7 +264,7 @@ static void refuses_conditions(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, 0, times(m->map));
 		KUNIT_EXPECT_EQ(test, why, parkclock_page_read(m->map, 1));
 	}
-	/* Stopped, and about to be set: that it is stopped tells more. */
+	/* Both STOPPED and CHANGING: the reader reports STOPPED, which says more. */
 	m->clock->state = PARKCLOCK_STATE_CONDITIONS;
 	KUNIT_EXPECT_EQ(test, PARKCLOCK_IS_STOPPED, parkclock_page_read(m->map, 1));
 	for (int bit = 8; bit < 64; bit++) {
@@ -273,7 +273,7 @@ static void refuses_conditions(struct kunit *test)
 	}
 }
 
-/* As times(), by a guest's readers. */
+/* The same as times(), by a guest's readers. */
 static int guest_times(const void *map)
 {
 	struct parkclock_reading r;
@@ -288,7 +288,7 @@ static int guest_times(const void *map)
 
 #define ALL_GUEST_TIMES	(2 * PARKCLOCK_CLOCKS)
 
-/* Our counter is that of a guest, which goes three times as fast as its host's. */
+/* The counter is a guest's, three times as fast as its host's. */
 static void make_guest(struct mapping *m)
 {
 	m->clock->state |= PARKCLOCK_STATE_GUEST;
@@ -310,7 +310,7 @@ static void guest_reads(struct kunit *test)
 	make_guest(m);
 	KUNIT_EXPECT_EQ(test, 1, parkclock_usable(m->map));
 	KUNIT_EXPECT_EQ(test, ALL_GUEST_TIMES, guest_times(m->map));
-	/* Nobody takes it for the host's. */
+	/* No reader of the host uses the page. */
 	KUNIT_EXPECT_EQ(test, 0, times(m->map));
 	KUNIT_EXPECT_EQ(test, PARKCLOCK_EXPIRED, parkclock_page_read(m->map, 1));
 	for (int i = 0; i < PARKCLOCK_CLOCKS; i++) {
@@ -326,19 +326,19 @@ static void guest_reads(struct kunit *test)
 	/* The inverse is a little less than a third. */
 	KUNIT_EXPECT_GE(test, 1000000000000 + 5 * (host - m->seg->base_cycles), r.ns);
 	KUNIT_EXPECT_GE(test, r.ns, 1000000000000 + 5 * (host - m->seg->base_cycles - 1));
-	/* 3 ns, half a cycle per cycle, of 3 more than it knows; in which 15 ns pass. */
+	/* 3 ns; half a ns per cycle, for delta and 3 cycles of lag; 15 ns for the lag itself. */
 	KUNIT_EXPECT_EQ(test, 3 + ((r.ns - 1000000000000) / 5 + 3 + 1) / 2 + 15, r.error_ns);
 	KUNIT_EXPECT_EQ(test, 14, r.generation);
 }
 
-/* What the guest's counter leads to may be behind the host's by the lag, and so the base. */
+/* The converted counter may be behind the host's, and so behind the base, by the lag. */
 static void guest_before_the_base(struct kunit *test)
 {
 	struct mapping *m = test->priv;
 	struct parkclock_reading r;
 
 	make_guest(m);
-	/* For a moment it is the same: 2^40 cycles, of which none has passed. */
+	/* The converted counter is 0 at any instant. */
 	m->clock->guest_inverse = 1ULL << 62;
 	m->clock->guest_shift = 127;
 	m->clock->guest_lag = 7;
@@ -350,7 +350,7 @@ static void guest_before_the_base(struct kunit *test)
 	}
 	m->seg->base_cycles = 8;
 	KUNIT_EXPECT_EQ(test, 0, guest_times(m->map));
-	/* And the end is no later for it. */
+	/* The lag makes the window's end no later. */
 	m->seg->base_cycles = -16ULL;
 	m->seg->valid_cycles = 17;
 	KUNIT_EXPECT_EQ(test, 1000000000016, parkclock_guest_read(m->map, 1));
@@ -362,7 +362,7 @@ static void guest_refuses(struct kunit *test)
 {
 	struct mapping *m = test->priv;
 
-	/* Nobody said what its counter is. */
+	/* SET_GUEST_TSC was not called. */
 	KUNIT_EXPECT_EQ(test, 0, guest_times(m->map));
 	make_guest(m);
 	m->timebase->disruptions++;
@@ -385,7 +385,7 @@ static void guest_refuses(struct kunit *test)
 	}
 	KUNIT_EXPECT_EQ(test, PARKCLOCK_EXPIRED, parkclock_guest_read(m->map, 2));
 	KUNIT_EXPECT_EQ(test, ALL_GUEST_TIMES, guest_times(m->map));
-	/* A guest's counter that has nothing to do with what was said. */
+	/* The guest's counter has nothing to do with the announced terms. */
 	m->clock->guest_offset += 1ULL << 60;
 	KUNIT_EXPECT_EQ(test, 0, guest_times(m->map));
 }

@@ -2,17 +2,18 @@
 /*
  * References to the updater, counted per CPU.
  *
- * One counter would bounce between all CPUs that take and drop references. So
- * each CPU counts the gets and the puts that happen on it, apart, and whoever
- * wants to know adds up first all puts and then all gets, as SRCU does:
+ * One counter would bounce between all CPUs that take and drop references. So each CPU
+ * counts the gets and the puts that happen on it, apart. parkclock_refs_held() adds up first
+ * all puts and then all gets, as SRCU does:
  *
- * - A reference that is held during the whole addition is seen: its get is
- *   there, its put is not.
- * - A put that is seen has its get seen, because the get was there before the
- *   put, and the puts are added first. So the difference is never too small by
- *   a reference that has come and gone meanwhile, on whatever CPUs.
+ * - A reference that is held during the whole addition is seen: its get is counted, and its
+ *   put has not happened.
+ * - If a put is seen, its get is seen, too: the get was there before the put, and the puts
+ *   are added first. So a reference that comes and goes meanwhile, on whatever CPUs, never
+ *   makes the difference too small. The updater could do without: the get that the sum has
+ *   missed reads the lowered state, and raises it. QUERY shows the number to people.
  *
- * The counters wrap; the difference does not care.
+ * The counters may wrap; the difference is right nevertheless.
  */
 #include <linux/cpumask.h>
 
@@ -21,11 +22,11 @@
 DEFINE_PER_CPU(struct parkclock_refs, parkclock_refs);
 
 /**
- * parkclock_refs_held() - the number of references held
+ * parkclock_refs_held() - number of references held
  *
- * Not less than the number of those that are held throughout the call. To be
- * sure of those whose taker is about to look at a state, change the state first,
- * with a full barrier after it.
+ * At least the number of references that are held throughout the call. Has a full barrier:
+ * a caller that has changed the updater's state sees the reference of each get that read
+ * the state before.
  *
  * Context: any.
  */
@@ -36,7 +37,10 @@ unsigned long parkclock_refs_held(void)
 
 	for_each_possible_cpu(cpu)
 		puts += READ_ONCE(per_cpu(parkclock_refs.puts, cpu));
-	/* Puts before gets; pairs with the barrier in parkclock_refs_put(). */
+	/*
+	 * What the caller has stored, and the puts, before the gets. Pairs with the barrier
+	 * in parkclock_refs_get().
+	 */
 	smp_mb();
 	for_each_possible_cpu(cpu)
 		gets += READ_ONCE(per_cpu(parkclock_refs.gets, cpu));

@@ -19,7 +19,7 @@ DECLARE_PER_CPU(struct parkclock_refs, parkclock_refs);
 /**
  * parkclock_refs_get() - count a reference
  *
- * A full barrier follows the counting.
+ * Ends with a full barrier.
  *
  * Context: any.
  */
@@ -27,9 +27,10 @@ static inline void parkclock_refs_get(void)
 {
 	this_cpu_inc(parkclock_refs.gets);
 	/*
-	 * Count, then look at the updater's state. Pairs with the barriers in
-	 * wind_down(), which changes the state, then looks at the count: at least
-	 * one of the two sees the other.
+	 * Count, then read the updater's state. Pairs with the barrier in
+	 * parkclock_refs_held(), before which the state is changed, and after which the
+	 * gets are counted: at least one of the two sees the other. It also comes before
+	 * the put: see there.
 	 */
 	smp_mb();
 }
@@ -37,16 +38,13 @@ static inline void parkclock_refs_get(void)
 /**
  * parkclock_refs_put() - uncount a reference
  *
+ * Needs no barrier of its own. Its get ended with a full one, before this began, on
+ * whatever CPU: so a CPU that sees this put also sees that get.
+ *
  * Context: any.
  */
 static inline void parkclock_refs_put(void)
 {
-	/*
-	 * Whoever sees this put sees the get that it belongs to, which another
-	 * thread may have done on another CPU. Pairs with the barrier in
-	 * parkclock_refs_held().
-	 */
-	smp_mb();
 	this_cpu_inc(parkclock_refs.puts);
 }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A clock that was saved: whether it may be believed.
+ * Saved clocks: is one whole, and is it in range?
  *
- * It comes from a file, and so from anybody. The checksum finds what was damaged; what
- * was made up is in range, at least.
+ * A saved clock comes from a file, and so is not to be trusted. The checksum finds damage. A
+ * forged clock passes it, but its times are in range.
  */
 #include <linux/crc32.h>
 #include <linux/errno.h>
@@ -20,7 +20,7 @@ static u32 checksum(const struct parkclock_saved *saved)
 }
 
 /**
- * parkclock_saved_seal() - make it whole
+ * parkclock_saved_seal() - complete a saved clock
  * @saved: has its times and generation, and is zero otherwise
  *
  * Context: any.
@@ -39,8 +39,8 @@ static bool is_time(s64 ns, s64 least)
 }
 
 /**
- * parkclock_saved_check() - is it whole, of this version, and in range?
- * @saved: what somebody says that PARKCLOCK_IOC_SAVE has returned
+ * parkclock_saved_check() - is a saved clock whole, of this version, and in range?
+ * @saved: claimed to be a result of PARKCLOCK_IOC_SAVE
  *
  * Context: any.
  * Return: 0, or -EBADMSG, -EOPNOTSUPP or -ERANGE: see PARKCLOCK_IOC_RESTORE.
@@ -49,7 +49,7 @@ int parkclock_saved_check(const struct parkclock_saved *saved)
 {
 	if (saved->magic != PARKCLOCK_SAVED_MAGIC)
 		return -EBADMSG;
-	/* Another version may have its checksum elsewhere. */
+	/* Another version may have its checksum in another place. */
 	if (saved->version != PARKCLOCK_SAVED_VERSION)
 		return -EOPNOTSUPP;
 	if (saved->size != sizeof(*saved) || saved->checksum != checksum(saved) ||

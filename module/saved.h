@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A clock that was saved: whether it may be believed.
+ * Saved clocks: is one whole, and is it in range?
  */
 #ifndef PARKCLOCK_SAVED_H
 #define PARKCLOCK_SAVED_H

@@ -2,46 +2,44 @@
 /*
  * Arithmetic of segments: see segment.h.
  *
- * Errors. Let v be the value that a segment gives to its base, h the host's
- * clock there, r the segment's rate without its slew s, and R the host's rate,
- * which may change unseen, but only within R0 -+ slop. After t cycles
+ * Errors. Let v be the segment's value at its base, h the host's clock there, r the
+ * segment's rate without its slew s, and R the host's rate, which may change unseen, but
+ * only within R0 -+ slop. After t cycles
  *
  *	error(t) = (v + (r + s) * t) - (h + R * t)
  *		 = (v - h + s * t) + (r - R0) * t + (R0 - R) * t.
  *
- * The slew is what takes v - h out within L cycles, or less than that if it is
- * limited: |s| <= |v - h| / L. So the first term goes from v - h through 0, and
- * beyond L to the other side; if the page is read to the end of its window W, to
- * |s| * W - |v - h|. A straight line from |v - h| at 0 that is nowhere below that
- * rises by o = |s| - 2 * |v - h| / W, or not at all if W <= 2 * L. Hence
+ * The slew takes v - h out within L cycles, or less of it if the slew is limited:
+ * |s| <= |v - h| / L. So the first term goes from v - h through 0, and after L to the other
+ * side. At the end of the window W it has reached |s| * W - |v - h| at most. A straight line
+ * from |v - h| at 0 that is nowhere below |first term| rises by o = |s| - 2 * |v - h| / W,
+ * or not at all if W <= 2 * L. Hence
  *
- *	|error(t)| <= |v - h| + (|r - R0| + slop + o) * t	for 0 <= t < W,
+ *	|error(t)| <= |v - h| + (|r - R0| + slop + o) * t	for 0 <= t < W.
  *
- * which are error_ns (rounded up) and error_rate. Readers drop the fraction of
- * theirs and the host drops the fraction of its own; two numbers that differ by
- * at most e have whole parts that differ by at most ceil(e), so that this costs
- * nothing more.
+ * These are error_ns (rounded up) and error_rate. Readers drop the fraction of their
+ * reading, and the host drops the fraction of its own. That costs nothing more: two
+ * numbers that differ by at most e have whole parts that differ by at most ceil(e).
  *
- * A refresh that comes t after the last one finds (1 - t / L) of the error that
- * the last one found, plus what is new. So L is to be what t will be, for which
- * what it was last is the best guess: then nothing is left. But an error that is
- * being taken out within a short L grows, once, if the next refresh is late: by less
- * than W / L - 1. Hence L follows a refresh that was late at once, up to half the
- * window, with which no error grows, and forgets it by a sixteenth of the time that
- * passes: meanwhile the error shrinks by more than a late refresh can make it grow
- * then. After the window the page has expired and the next segment steps.
+ * A refresh that comes t after the last one finds (1 - t / L) of the error that the last
+ * one found, plus what is new. If L is what t will be, nothing is left. The best guess of t
+ * is its last value. But if the next refresh is late, an error that is being taken out
+ * within a short L grows, once, by less than W / L - 1. Hence L is raised at once after a
+ * late refresh, up to half the window, with which no error grows. L shrinks by a sixteenth
+ * of the time that passes. Meanwhile the error shrinks by more than a late refresh can make
+ * it grow then. After the window the page has expired, and the next segment steps.
  */
 #include "segment.h"
 
 /**
- * parkclock_segment_at() - what a segment says at a counter value
+ * parkclock_segment_at() - value of a segment at a counter value
  * @seg:    the segment
  * @cycles: the counter
  *
- * After its window a segment says what it said last: the result is never less
- * than anything that a reader can have been given up to @cycles. So it does before
- * its base if the counter has begun anew; but not for the few cycles by which
- * that of another CPU may be behind, where the end would be far away.
+ * After its window a segment keeps its last value: the result is never less than any
+ * reading up to @cycles. The same value stands for counters before the base, where the
+ * counter has begun anew. The exception are the few cycles by which the counter of another
+ * CPU may be behind: for them the result is the value at the base.
  *
  * Return: MONOTONIC in 2^-56 ns.
  */
@@ -70,11 +68,10 @@ int parkclock_segment_covers(const struct parkclock_segment *seg, __u64 cycles)
 /**
  * parkclock_segment_rate() - the host's mean rate between two samples
  * @from: the earlier sample
- * @to:   the later one, of the same epoch
+ * @to:   the later one, of the same regime
  *
- * It is taken for what it is worth, within the range that the host's rate is known
- * to be in: whatever happened between the two samples, the result is no worse than
- * that rate.
+ * The mean is limited to the range in which the host's rate is known to be. So the result
+ * is no worse than the middle of that range, whatever happened between the two samples.
  *
  * Return: ns per cycle in 2^-56 ns, within @to->rate -+ @to->rate_slop.
  */
@@ -90,14 +87,14 @@ __u64 parkclock_segment_rate(const struct parkclock_sample *from,
 }
 
 /**
- * parkclock_segment_base() - what a new segment begins with
+ * parkclock_segment_base() - MONOTONIC at the base of a new segment
  * @old:    the segment before it; nobody reads it if its window is 0
- * @sample: where the new one begins
- * @how:    how to go on; from a window that has ended, by a step in any case
- * @floor:  the least that it may be, in 2^-56 ns
+ * @sample: where the new segment begins
+ * @how:    how to continue; after a window that has ended, by a step in any case
+ * @floor:  the least result, in 2^-56 ns
  *
- * Return: MONOTONIC in 2^-56 ns; not less than @floor, nor than anything that
- * @old can have said up to @sample.
+ * Return: MONOTONIC in 2^-56 ns; not less than @floor, nor than any value of @old up to
+ * @sample.
  */
 unsigned __int128 parkclock_segment_base(const struct parkclock_segment *old,
 					 const struct parkclock_sample *sample,
@@ -116,21 +113,21 @@ unsigned __int128 parkclock_segment_base(const struct parkclock_segment *old,
 	return base < floor ? floor : base;
 }
 
-/* @fixed in whole ns, rounded up. */
+/* Convert @fixed to whole ns, rounded up. */
 static __u64 ns_up(unsigned __int128 fixed)
 {
 	return (fixed + PARKCLOCK_ONE_NS - 1) >> PARKCLOCK_SHIFT;
 }
 
 /**
- * parkclock_segment_slew() - how fast to take out an error
- * @before:   the result of the last time
- * @length:   how long the segment was in use that is to be replaced, in cycles; less
- *	      than 0 by a counter that is behind counts as 0
- * @interval: how long it should have been
- * @window:   twice that, or more
+ * parkclock_segment_slew() - the time in which to take out an error
+ * @before:   the last result
+ * @length:   how long the segment that is to be replaced was in use, in cycles; less than 0,
+ *	      from a counter that is behind, counts as 0
+ * @interval: how long it should have been in use
+ * @window:   at least twice the interval
  *
- * Return: in how many cycles.
+ * Return: number of cycles.
  */
 __u64 parkclock_segment_slew(__u64 before, __u64 length, __u64 interval, __u64 window)
 {
@@ -147,16 +144,16 @@ __u64 parkclock_segment_slew(__u64 before, __u64 length, __u64 interval, __u64 w
 }
 
 /**
- * parkclock_segment_make() - a segment from a sample
- * @seg:          the segment, filled in
- * @sample:       where it begins
+ * parkclock_segment_make() - make a segment from a sample
+ * @seg:          filled in
+ * @sample:       where the segment begins
  * @rate:         the host's rate, as predicted
- * @base:         MONOTONIC that it begins with, in 2^-56 ns
- * @valid_cycles: its window
- * @slew_cycles:  see below; at most half of that
+ * @base:         MONOTONIC at the base, in 2^-56 ns
+ * @valid_cycles: length of the window
+ * @slew_cycles:  number of cycles in which to take out the error; at most half the window
  *
- * Where @base is not what the sample says, the segment runs faster or slower
- * than @rate in order to meet the host's clock after @slew_cycles.
+ * If @base differs from the sample's MONOTONIC, the segment runs faster or slower than
+ * @rate, in order to meet the host's clock after @slew_cycles.
  */
 void parkclock_segment_make(struct parkclock_segment *seg, const struct parkclock_sample *sample,
 			    __u64 rate, unsigned __int128 base, __u64 valid_cycles,
@@ -166,7 +163,7 @@ void parkclock_segment_make(struct parkclock_segment *seg, const struct parkcloc
 	const int ahead = base > sample->now;
 	const unsigned __int128 off = ahead ? base - sample->now : sample->now - base;
 	const __u64 slew = parkclock_segment_slope(off, slew_cycles, limit);
-	/* What would be as far off at the end of the window as it was at its base. */
+	/* The slew after which the error is as large at the window's end as at the base. */
 	const __u64 least = parkclock_segment_slope(2 * off, valid_cycles, limit);
 	int i;
 
@@ -177,7 +174,7 @@ void parkclock_segment_make(struct parkclock_segment *seg, const struct parkcloc
 		.rate = ahead ? rate - slew : rate + slew,
 		.valid_cycles = valid_cycles,
 		.epoch = sample->epoch,
-		.error_ns = ns_up(off),
+		.error_ns = ns_up(off + sample->now_slop),
 		.error_rate = sample->rate_slop + (slew > least ? slew - least : 0) +
 			      (rate > sample->rate ? rate - sample->rate : sample->rate - rate),
 		.generation = sample->generation,
@@ -187,10 +184,10 @@ void parkclock_segment_make(struct parkclock_segment *seg, const struct parkcloc
 }
 
 /**
- * parkclock_segment_lift() - let a segment say at least something at an instant
- * @seg:    the segment; lifted as a whole if it says less
+ * parkclock_segment_lift() - raise a segment, if needed, to a least value at an instant
+ * @seg:    the segment; lifted as a whole if its value there is less
  * @cycles: the instant
- * @least:  what it must say then, in 2^-56 ns
+ * @least:  the least value there, in 2^-56 ns
  */
 void parkclock_segment_lift(struct parkclock_segment *seg, __u64 cycles,
 			    unsigned __int128 least)

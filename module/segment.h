@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Arithmetic of segments: straight pieces of time, and how one follows another.
+ * Arithmetic of segments: straight lines of time, and how one follows another.
  *
- * No kernel dependency but the types: the unit tests compile the same source
- * in user space. All instants are MONOTONIC in units of 2^-56 ns, as 128-bit
- * numbers (2^72 ns fit, which is 150,000 years), and all rates ns per cycle in
- * the same unit, so that nothing is rounded between the host's clock and the
- * page: what is exact here stays exact, and only a reader drops the fraction.
+ * This needs nothing of the kernel but its types: the unit tests compile the same source
+ * in user space. Instants are MONOTONIC in units of 2^-56 ns, as 128-bit numbers. They
+ * hold 2^72 ns, which is 150,000 years. Rates are ns per cycle in the same unit. So
+ * nothing is rounded between the host's clock and the page; only a reader drops the
+ * fraction.
  */
 #ifndef PARKCLOCK_SEGMENT_H
 #define PARKCLOCK_SEGMENT_H
@@ -16,40 +16,51 @@
 
 #define PARKCLOCK_ONE_NS	((unsigned __int128)1 << PARKCLOCK_SHIFT)
 
-/* No slew faster than 1/2048 (488 ppm): what adjtime() allows itself, about. */
+/* The fastest slew is 1/2048 (488 ppm), about what adjtime() allows itself. */
 #define PARKCLOCK_SLEW_SHIFT	11
 
-/* By how many cycles the counter of another CPU may be behind: some microseconds. */
+/*
+ * How far a sample may be off because the host's clock was being updated, without a new
+ * regime, in 2^-56 ns.
+ */
+#define PARKCLOCK_DRIFT		PARKCLOCK_ONE_NS
+
+/* How far the counter of another CPU may be behind, in cycles: some microseconds. */
 #define PARKCLOCK_SKEW_CYCLES	16384
 
 /**
  * struct parkclock_sample - the host's clock at one counter value
  * @cycles:	the counter
- * @now:	the host's MONOTONIC then, in 2^-56 ns; exact
+ * @now:	the host's MONOTONIC there, in 2^-56 ns; exact
+ * @now_slop:	the host's clock continues from within @now -+ @now_slop while the regime is
+ *		@regime
  * @rate_now:	the host's own rate: ns per cycle, in 2^-56 ns
- * @rate:	the middle of where that can be, likewise
- * @rate_slop:	it stays within @rate -+ @rate_slop for as long as the epoch is @epoch
- * @rate_changes: how often it has changed so far
+ * @rate:	the middle of the range in which that rate can be, in the same unit
+ * @rate_slop:	the rate stays within @rate -+ @rate_slop while the regime is @regime
+ * @rate_changes: how often the rate has changed so far
+ * @regime:	how often it has changed by more than a sample allows for, or the clock jumped
  * @epoch:	see struct parkclock_timebase
  * @generation:	see struct parkclock_segment
- * @offset_ns:	likewise
+ * @offset_ns:	see struct parkclock_segment
  */
 struct parkclock_sample {
 	__u64 cycles;
 	unsigned __int128 now;
+	__u64 now_slop;
 	__u64 rate_now;
 	__u64 rate;
 	__u64 rate_slop;
 	__u64 rate_changes;
+	__u64 regime;
 	__u64 epoch;
 	__u64 generation;
 	__s64 offset_ns[PARKCLOCK_CLOCKS];
 };
 
-/* How the clock goes on from where it was. */
+/* How a new segment continues from the old one. */
 enum parkclock_refresh {
-	PARKCLOCK_SLEW,		/* continuous; what is wrong goes into the rate */
-	PARKCLOCK_STEP,		/* to the host's clock, if that is not backwards */
+	PARKCLOCK_SLEW,		/* without a jump; the error is taken out by the rate */
+	PARKCLOCK_STEP,		/* at the host's clock, if that is not backwards */
 };
 
 unsigned __int128 parkclock_segment_at(const struct parkclock_segment *seg, __u64 cycles);
@@ -70,12 +81,12 @@ void parkclock_segment_lift(struct parkclock_segment *seg, __u64 cycles,
 /**
  * parkclock_segment_slope() - the change of rate that covers an offset
  * @offset: the offset
- * @cycles: in how many cycles
- * @limit:  the most that it may be
+ * @cycles: number of cycles in which to cover it
+ * @limit:  the largest result
  *
- * A 128-bit number is not to be divided in the kernel; so what does not fit 63 bits is
- * shifted until it does, which leaves the quotient good to 2^-14 while @cycles is less
- * than 2^48 (a day).
+ * The kernel cannot divide a 128-bit number. So an offset of more than 63 bits is shifted
+ * until it fits, which leaves the quotient good to 2^-14 while @cycles is less than 2^48
+ * (a day).
  *
  * Return: @offset / @cycles, or a little less; @limit at most.
  */

@@ -2,23 +2,23 @@
 /*
  * The arithmetic of segments, from the module's own source.
  *
- * - Products and sums are right over the whole range of values (against long
- *   multiplication by hand), and no step of it overflows.
- * - The rate stays within what the host's rate is known to be, whatever the
- *   samples say, and is the mean where they are good.
- * - A new segment never begins below what the old one can have said, nor below
- *   the floor, whatever the sample says; nor far above, because the counter of
- *   one CPU is a little behind.
- * - A chain of segments over a host clock that dithers, refreshed as irregularly
- *   as can be, is never further from the host's clock than its bound, never goes
- *   back, and comes close to it in the end. It would fail if the slew overshot,
- *   if a term of the bound were missing, or if a lift were too small.
+ * - Products and sums are right over the whole range of values (compared with long
+ *   multiplication by hand), and none of them overflows.
+ * - The rate stays within the range in which the host's rate is known to be, whatever the
+ *   samples say, and is the mean where the samples are good.
+ * - A new segment never begins below any value of the old one, nor below the floor,
+ *   whatever the sample says; nor far above, because the counter of one CPU is a little
+ *   behind.
+ * - A chain of segments follows a host clock that dithers, with refreshes as irregular as
+ *   they can be. It is never further from the host's clock than its bound, never goes
+ *   back, and comes close to the host's clock in the end. Fails if the slew overshoots, if
+ *   a term of the bound is missing, or if a lift is too small.
  */
 #include <kunit/test.h>
 
 #include "segment.h"
 
-/* A kernel that has KUnit is often one with checkers, and emulated: fewer rounds. */
+/* Fewer rounds: a kernel with KUnit often has checkers, too, and is emulated. */
 #ifdef __KERNEL__
 #define ROUNDS(n)	((n) / 5)
 #else
@@ -29,7 +29,7 @@
 
 typedef unsigned __int128 fixed;
 
-/* In halves, of which KUnit can show the values. */
+/* In halves, whose values KUnit can show. */
 #define ASSERT_SAME(test, a, b) do {					\
 	struct kunit *t = (test);					\
 	const fixed left = (a);						\
@@ -52,7 +52,7 @@ static u64 rnd(u64 *state)
 	return *state;
 }
 
-/* Of any size, small ones as often as large ones. */
+/* A number of any size; small ones are as frequent as large ones. */
 static u64 rnd_any(u64 *state)
 {
 	u64 bits = rnd(state) % 64;
@@ -101,7 +101,7 @@ static void scale(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, parkclock_scale(1, (1ULL << 56) - 1, 1));
 }
 
-/* A reader and the module agree about what a segment says. */
+/* The reader and the module compute the same value of a segment. */
 static void reader_and_module_agree(struct kunit *test)
 {
 	u64 seed = 2;
@@ -124,6 +124,10 @@ static void reader_and_module_agree(struct kunit *test)
 		KUNIT_ASSERT_EQ(test,
 				seg.base_ns + parkclock_scale(delta, seg.rate, seg.base_frac),
 				(u64)(at >> PARKCLOCK_SHIFT));
+		/* The window's last cycle belongs to it, and the next one does not. */
+		delta = seg.base_cycles + seg.valid_cycles;
+		KUNIT_ASSERT_EQ(test, 0, parkclock_segment_covers(&seg, delta));
+		KUNIT_ASSERT_EQ(test, 1, parkclock_segment_covers(&seg, delta - 1));
 		cond_resched();
 	}
 }
@@ -149,7 +153,7 @@ static void rate_is_the_mean(struct kunit *test)
 		};
 		s64 error = parkclock_segment_rate(&from, &to) - (rate + off);
 
-		/* Cut towards the middle, and by less than 2^-14 of the change. */
+		/* Rounded towards the middle, by less than 2^-14 of the change. */
 		KUNIT_ASSERT_LE(test, magnitude(error), (magnitude(off) >> 14) + 1);
 		cond_resched();
 	}
@@ -231,7 +235,7 @@ static void lift(struct kunit *test)
 	}
 }
 
-/* A segment, and a sample taken around it that may say anything. */
+/* A segment, and a sample near it with any values. */
 static void base_is_never_below(struct kunit *test)
 {
 	u64 seed = 6;
@@ -272,15 +276,15 @@ static void base_is_never_below(struct kunit *test)
 			stepped++;
 		}
 	}
-	/* Each of these happened, so that each of them was checked. */
+	/* Each case happened, so each was checked. */
 	KUNIT_EXPECT_GT(test, slewed, ROUNDS(10000));
 	KUNIT_EXPECT_GT(test, stepped, ROUNDS(10000));
 	KUNIT_EXPECT_GT(test, floored, ROUNDS(10000));
 }
 
 /*
- * The counter of another CPU may be a little behind the base. That must not be
- * taken for one that has begun anew, after which only the window's end is safe.
+ * The counter of another CPU may be a little behind the base. It must not be
+ * taken for a counter that has begun anew, for which only the window's end is safe.
  */
 static void late_counter(struct kunit *test)
 {
@@ -334,10 +338,10 @@ static void host_advance(struct host *host, u64 cycles, u64 *seed)
 struct outcome {
 	u64 beyond_bound;
 	u64 backwards;
-	u64 worst_ns;	/* error before a refresh, the first ones left out */
+	u64 worst_ns;	/* error before each refresh, except for the first ones */
 };
 
-/* @irregular: refreshes come anywhere in the window, else once a second. */
+/* @irregular: refreshes come anywhere in the window; otherwise once a second. */
 static struct outcome run_chain(u64 seed, s64 first_error_ns, bool irregular)
 {
 	struct host host = { .s = {
@@ -361,7 +365,7 @@ static struct outcome run_chain(u64 seed, s64 first_error_ns, bool irregular)
 		u64 at = seg.base_cycles, end = at + wait;
 		s64 error;
 
-		/* Reads while the host's rate changes now and then. */
+		/* Read while the host's rate changes now and then. */
 		while (at < end) {
 			u64 now, host_now, bound;
 
@@ -382,7 +386,7 @@ static struct outcome run_chain(u64 seed, s64 first_error_ns, bool irregular)
 		if (i >= 200 && magnitude(error) > out.worst_ns)
 			out.worst_ns = magnitude(error);
 
-		/* As parkclock_timebase_refresh() does it. */
+		/* As parkclock_timebase_refresh() does. */
 		slew = parkclock_segment_slew(slew, wait, TSC_HZ, WINDOW);
 		parkclock_segment_make(&new, &host.s, parkclock_segment_rate(&last, &host.s),
 				       parkclock_segment_base(&seg, &host.s, rnd(&seed) % 8 ?
@@ -443,7 +447,10 @@ static void chain_from_a_large_error(struct kunit *test)
 	}
 }
 
-/* Slewed, with a host whose rate is known: all of the bound is for what is slewed. */
+/*
+ * Slewed, with a host whose rate is known: all of the bound is for what is slewed, and for
+ * how far the host's clock may have left the line of the sample.
+ */
 static void bound_over_whole_window(struct kunit *test)
 {
 	u64 seed = 7;
@@ -451,7 +458,12 @@ static void bound_over_whole_window(struct kunit *test)
 	for (int i = 0; i < ROUNDS(200000); i++) {
 		u64 window = (1ULL << 22) + rnd(&seed) % (1ULL << 40);
 		u64 rate = (1ULL << 54) + rnd(&seed) % (1ULL << 56);
-		struct parkclock_sample sample = { .now = (fixed)1 << 110, .rate = rate };
+		struct parkclock_sample sample = {
+			.now = (fixed)1 << 110,
+			.now_slop = rnd(&seed) >> 6,	/* up to 4 ns */
+			.rate = rate,
+		};
+		const fixed left = sample.now - (i & 1 ? sample.now_slop : -(fixed)sample.now_slop);
 		s64 off = (s64)(rnd_any(&seed) >> 24) * (rnd(&seed) % 2 ? 1 : -1);
 		struct parkclock_segment seg;
 
@@ -460,7 +472,7 @@ static void bound_over_whole_window(struct kunit *test)
 				       window / (2 + rnd(&seed) % 15));
 		for (int k = 0; k <= 16; k++) {
 			u64 t = k < 16 ? window / 16 * k : window - 1;
-			u64 host = (sample.now + (fixed)t * rate) >> PARKCLOCK_SHIFT;
+			u64 host = (left + (fixed)t * rate) >> PARKCLOCK_SHIFT;
 			u64 says = parkclock_segment_at(&seg, t) >> PARKCLOCK_SHIFT;
 
 			KUNIT_ASSERT_LE(test, magnitude(says - host),
@@ -499,6 +511,34 @@ static void slew_by_turns(struct kunit *test, u64 window, const unsigned int *wa
 	KUNIT_ASSERT_LE(test, off, error_ns / 10);
 }
 
+/* Never less than an interval, nor than the last segment was in use, up to half the window. */
+static void slew_is_in_range(struct kunit *test)
+{
+	u64 seed = 8;
+
+	for (int i = 0; i < ROUNDS(200000); i++) {
+		u64 interval = 1 + (rnd_any(&seed) >> 16);
+		u64 window = interval * (2 + rnd(&seed) % 15);
+		u64 before = rnd(&seed) % window, length = rnd(&seed) % (2 * window);
+		u64 slew = parkclock_segment_slew(before, length, interval, window);
+
+		KUNIT_ASSERT_LE(test, slew, window / 2);
+		KUNIT_ASSERT_GE(test, slew, interval);
+		KUNIT_ASSERT_GE(test, slew, length < window / 2 ? length : window / 2);
+		cond_resched();
+	}
+}
+
+/* A counter that is behind the base says nothing about how late the refresh is. */
+static void slew_of_late_counter(struct kunit *test)
+{
+	for (u64 before = 0; before < 4 * TSC_HZ; before += TSC_HZ / 7)
+		for (u64 late = 1; late <= 1ULL << 20; late *= 2)
+			KUNIT_ASSERT_EQ(test,
+					parkclock_segment_slew(before, 0, TSC_HZ, WINDOW),
+					parkclock_segment_slew(before, -late, TSC_HZ, WINDOW));
+}
+
 /*
  * An error is gone at the next refresh if that comes when it is expected. Where it
  * does not, the error may grow once, but not for good, not even by turns of the worst
@@ -529,6 +569,8 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(base_is_never_below),
 	KUNIT_CASE(late_counter),
 	KUNIT_CASE(bound_over_whole_window),
+	KUNIT_CASE(slew_is_in_range),
+	KUNIT_CASE(slew_of_late_counter),
 	KUNIT_CASE(slew_takes_out),
 	KUNIT_CASE(chain_once_a_second),
 	KUNIT_CASE(chain_irregular),

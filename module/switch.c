@@ -2,458 +2,351 @@
 /*
  * Context switches of registered tasks.
  *
- * A registered task holds a reference to the updater from being switched in until
- * it blocks or dies; being preempted keeps it. The reference is taken by a probe on
- * the tracepoint sched_switch, before the task runs: the page is valid before its
- * first instruction. The probes are attached while anything is registered.
+ * A registered task holds a reference to the updater from being switched in until it
+ * blocks or dies. Being preempted keeps the reference. A probe on the tracepoint
+ * sched_switch takes the reference before the task runs, so the page is valid before the
+ * task's first instruction. The probes are attached while anything is registered.
  *
- * Of every switch on the host the probe looks up both tasks. Nearly always neither is
- * registered, which one bit of a filter tells; else it is found in a hash table by
- * its address. An address is as good as a reference here: the last switch of a task
- * takes it out of the table, before the address can be anybody else's.
+ * For every switch on the host the probe looks up both tasks (table.c).
  *
- * The probe runs under a run-queue lock with interrupts disabled, on PREEMPT_RT too.
- * It takes raw locks only, allocates nothing and wakes nobody. What it finds in the
- * table stays for as long as it runs, because to RCU it is a reader. Under the
- * run-queue lock it may take
+ * The probe runs under a run-queue lock with interrupts disabled, on PREEMPT_RT too. It
+ * takes raw locks only, allocates nothing and wakes nobody. To RCU it is a reader, so what
+ * it finds in the table stays for as long as it runs. Under the run-queue lock it may take
  *
- *	parkclock_task.lock		the task's switches against those who come from
- *					the side: settle, remove, QUERY; and under that
+ *	parkclock_registration.lock	orders the task's switches with settle, remove and
+ *					QUERY; and under that
+ *	  parkclock_cpu.lock		where the clock has CPU timers
  *	  parkclock_timebase_lock	in parkclock_updater_get() and parkclock_vmclock_get()
- *	table_lock			changes of the table, filter and lists
+ *	  parkclock_table_lock		in parkclock_switch_remove()
+ *	parkclock_table_lock		changes of the table and the lists
  *
- * The switches of one task come one after another, on whatever CPUs, each ordered
- * after the one before by the run-queue locks.
+ * The switches of one task come one after another, on whatever CPUs. The run-queue locks
+ * order each after the one before.
  *
- * A task that is registered by another may be anywhere in a switch at that time. It
- * is added to the table first; then a grace period is waited for. From before its
- * probe until after it has changed on_cpu a switch has interrupts disabled. It does
- * report a quiescent state, before the probe; but that counts for grace periods only
- * that had begun by then, and after the beginning of ours the probe sees what was
- * added. So after the grace period every switch either has seen the registration or
- * is over, and on_cpu with it. If none has seen it, the task has not switched since,
- * and on_cpu tells whether it runs (parkclock_switch_settle()). Who registers itself
- * needs no grace period: it runs, and would see its own switches.
+ * A task that registers itself is running, and its own switches see the registration. A
+ * task that another one registers may be anywhere in a switch at that time. So its
+ * registration is added to the table first; then a grace period is waited for. Interrupts
+ * are disabled from before a switch's probe until after the switch has changed on_cpu. The
+ * switch does report a quiescent state before the probe. But that counts only for grace
+ * periods that had begun by then, and after the beginning of ours the probe sees what was
+ * added. So after the grace period every switch either has seen the registration, or is
+ * over and has changed on_cpu. If no switch has seen it, the task has not switched since,
+ * and on_cpu tells whether it runs (parkclock_switch_settle()).
  */
-#include <linux/hash.h>
-#include <linux/mutex.h>
+#include <linux/binfmts.h>
+#include <linux/mm_types.h>	/* of which trace/events/sched.h has need */
 #include <linux/percpu.h>
-#include <linux/rculist.h>
+#include <linux/rcupdate.h>
 #include <linux/sched.h>
-#include <linux/string.h>
-#include <linux/tracepoint.h>
-#include <linux/workqueue.h>
 #include <trace/events/sched.h>
 #include <asm/msr.h>
 
-#include "segment.h"
+#include "cpu_timer.h"
 #include "host.h"
+#include "probes.h"
+#include "registration.h"
 #include "switch.h"
-#include "tasks.h"
+#include "table.h"
 #include "timebase.h"
 #include "trace.h"
 #include "updater.h"
 #include "vmclock.h"
 
-/* 10,000 tasks set one bit of the filter in 26, and few share a bucket. */
-#define FILTER_BITS	18
-#define BUCKET_BITS	14
-
-static DECLARE_BITMAP(filter, 1 << FILTER_BITS);
-static struct hlist_head table[1 << BUCKET_BITS];
-static DEFINE_RAW_SPINLOCK(table_lock);
-static unsigned int all_tasks;		/* in the table; protected by table_lock */
-
-/*
- * Whether the probes are attached, and how many need them. When nobody does any more
- * they are detached a second later: each time, the kernel's text is changed.
- */
-static DEFINE_MUTEX(attach_lock);
-static bool attached;
-static atomic_t pins = ATOMIC_INIT(0);
-
-static void detach_unneeded(struct work_struct *work);
-static DECLARE_DELAYED_WORK(detach_work, detach_unneeded);
-
-/* Not all kernels have them. */
-static struct tracepoint *switch_tracepoint, *fork_tracepoint;
-
 struct transitions {
 	u64 begun;	/* references taken */
-	u64 ended;	/* and dropped */
-	u64 wakes;	/* those that found the updater parked */
+	u64 ended;	/* references dropped */
+	u64 wakes;	/* references whose get found the updater parked */
 };
 
 static DEFINE_PER_CPU(struct transitions, transitions);
 
-static u32 hash_of(const struct task_struct *task)
-{
-	return hash_ptr(task, FILTER_BITS);
-}
-
-static struct hlist_head *bucket_of(u32 hash)
-{
-	/* As a sum: of an index, a kernel with UBSAN would check the bounds at each switch. */
-	return table + (hash >> (FILTER_BITS - BUCKET_BITS));
-}
-
 /**
- * parkclock_switch_prepare() - fill in a registration
- * @t:       zeroed
- * @tasks:   the clock's registrations
- * @task:    the task
- * @inherit: see struct parkclock_task
- *
- * Context: any.
- */
-void parkclock_switch_prepare(struct parkclock_task *t, struct parkclock_tasks *tasks,
-			      struct task_struct *task, bool inherit)
-{
-	t->tasks = tasks;
-	t->task = task;
-	t->hash = hash_of(task);
-	t->inherit = inherit;
-	raw_spin_lock_init(&t->lock);
-}
-
-/**
- * parkclock_switch_check() - can a task be added?
- * @tasks: the clock's registrations
- * @task:  the task
- *
- * Context: an RCU reader.
- * Return: 0, -EEXIST, or -ENOSPC if the task has too many clocks.
- */
-int parkclock_switch_check(const struct parkclock_tasks *tasks, const struct task_struct *task)
-{
-	const struct parkclock_task *t;
-	unsigned int clocks = 0;
-
-	hlist_for_each_entry_rcu(t, bucket_of(hash_of(task)), link,
-				 lockdep_is_held(&table_lock)) {
-		if (t->task != task)
-			continue;
-		if (t->tasks == tasks)
-			return -EEXIST;
-		clocks++;
-	}
-	return clocks < PARKCLOCK_TASK_CLOCKS_MAX ? 0 : -ENOSPC;
-}
-
-/**
- * parkclock_switch_add() - let switches see a registration
- * @t:      it; the caller sees to it that the task does not go meanwhile
- * @parent: from which it is inherited, or NULL
- *
- * Into the table, and at the end of the clock's list.
- *
- * Context: any but NMI. The probes are pinned.
- * Return: 0, an error as from parkclock_switch_check(), or -ENOENT if @parent was
- * removed.
- */
-int parkclock_switch_add(struct parkclock_task *t, const struct parkclock_task *parent)
-{
-	unsigned long flags;
-	int err;
-
-	raw_spin_lock_irqsave(&table_lock, flags);
-	if (parent && hlist_unhashed(&parent->link))
-		err = -ENOENT;
-	else
-		err = parkclock_switch_check(t->tasks, t->task);
-	if (!err) {
-		/* Nobody sees it yet. */
-		t->hold = t->tasks->vmclock ? PARKCLOCK_TASK_PUBLISHES : 0;
-		hlist_add_head_rcu(&t->link, bucket_of(t->hash));
-		set_bit(t->hash, filter);
-		list_add_tail_rcu(&t->list_link, &t->tasks->list);
-		WRITE_ONCE(all_tasks, all_tasks + 1);
-	}
-	raw_spin_unlock_irqrestore(&table_lock, flags);
-	return err;
-}
-
-/* Out of the table. False if it is not there any more: somebody else has done it. */
-static bool take_out(struct parkclock_task *t)
-{
-	const struct parkclock_task *other;
-	unsigned long flags;
-	bool shared = false;
-	bool mine;
-
-	raw_spin_lock_irqsave(&table_lock, flags);
-	mine = !hlist_unhashed(&t->link);
-	if (mine) {
-		hlist_del_init_rcu(&t->link);
-		hlist_for_each_entry(other, bucket_of(t->hash), link) {
-			shared = other->hash == t->hash;
-			if (shared)
-				break;
-		}
-		if (!shared)
-			clear_bit(t->hash, filter);
-		WRITE_ONCE(all_tasks, all_tasks - 1);
-	}
-	raw_spin_unlock_irqrestore(&table_lock, flags);
-	return mine;
-}
-
-/**
- * parkclock_switch_unlist() - take a registration off its clock's list
- * @t: it; removed
- *
- * Context: any but NMI; nobody walks along the list.
- */
-void parkclock_switch_unlist(struct parkclock_task *t)
-{
-	unsigned long flags;
-
-	raw_spin_lock_irqsave(&table_lock, flags);
-	list_del(&t->list_link);
-	raw_spin_unlock_irqrestore(&table_lock, flags);
-}
-
-/**
- * parkclock_switch_set_vmclock() - let what is added from now on know of it
- * @tasks: the clock's registrations
- * @vm:    its VMClock page
+ * parkclock_switch_publish() - let a registration hold its clock's VMClock page, too
+ * @r: a registration that was added before the page was created
  *
  * Context: any but NMI.
  */
-void parkclock_switch_set_vmclock(struct parkclock_tasks *tasks, struct parkclock_vmclock *vm)
+void parkclock_switch_publish(struct parkclock_registration *r)
 {
 	unsigned long flags;
 
-	raw_spin_lock_irqsave(&table_lock, flags);
-	tasks->vmclock = vm;
-	raw_spin_unlock_irqrestore(&table_lock, flags);
+	raw_spin_lock_irqsave(&r->lock, flags);
+	if (!(r->hold & PARKCLOCK_TASK_PUBLISHES)) {
+		r->hold |= PARKCLOCK_TASK_PUBLISHES;
+		if (r->hold & PARKCLOCK_TASK_HOLDS)
+			parkclock_vmclock_get(r->registry->vmclock);
+	}
+	raw_spin_unlock_irqrestore(&r->lock, flags);
 }
 
 /**
- * parkclock_switch_publish() - and what was added before
- * @t: a registration of that clock
+ * parkclock_switch_add_up() - let what a task runs be added up
+ * @r: a registration that was added before registry->cpu was set
  *
  * Context: any but NMI.
  */
-void parkclock_switch_publish(struct parkclock_task *t)
+void parkclock_switch_add_up(struct parkclock_registration *r)
 {
 	unsigned long flags;
 
-	raw_spin_lock_irqsave(&t->lock, flags);
-	if (!(t->hold & PARKCLOCK_TASK_PUBLISHES)) {
-		t->hold |= PARKCLOCK_TASK_PUBLISHES;
-		if (t->hold & PARKCLOCK_TASK_HOLDS)
-			parkclock_vmclock_get(t->tasks->vmclock);
+	raw_spin_lock_irqsave(&r->lock, flags);
+	if (!(r->hold & PARKCLOCK_TASK_TIMED)) {
+		r->hold |= PARKCLOCK_TASK_TIMED;
+		parkclock_cpu_ran(r->registry->cpu, r->ran);
+		if (r->running)
+			parkclock_cpu_begin(r->registry->cpu, r->since, r->cpu);
 	}
-	raw_spin_unlock_irqrestore(&t->lock, flags);
+	raw_spin_unlock_irqrestore(&r->lock, flags);
 }
 
-/**
- * parkclock_switch_find() - the registration of a task
- * @tasks: the clock's registrations
- * @task:  the task
- *
- * Context: in an RCU reader, in which it stays.
- * Return: it, or NULL.
- */
-struct parkclock_task *parkclock_switch_find(const struct parkclock_tasks *tasks,
-					     const struct task_struct *task)
-{
-	struct parkclock_task *t;
-
-	hlist_for_each_entry_rcu(t, bucket_of(hash_of(task)), link)
-		if (t->task == task && t->tasks == tasks)
-			return t;
-	return NULL;
-}
-
-/* It holds nothing yet. */
-static __always_inline void take_reference(struct parkclock_task *t, u64 cycles)
+/* For a registration that holds nothing yet. */
+static __always_inline void take_reference(struct parkclock_registration *r, u64 cycles)
 {
 	this_cpu_inc(transitions.begun);
 	if (parkclock_updater_get(cycles)) {
 		this_cpu_inc(transitions.wakes);
-		trace_parkclock_run_wake(t->task);
+		trace_parkclock_run_wake(r->entry.task);
 	}
 }
 
-/* The rest of begin(): what it does seldom. */
-static noinline void begin_slow(struct parkclock_task *t, u64 cycles)
+/* The slow part of begin(). */
+static noinline void begin_slow(struct parkclock_registration *r, u64 cycles)
 {
-	if (!(t->hold & PARKCLOCK_TASK_HOLDS)) {
-		t->hold |= PARKCLOCK_TASK_HOLDS;
-		take_reference(t, cycles);
-		parkclock_vmclock_get(t->tasks->vmclock);
+	if (r->hold & PARKCLOCK_TASK_TIMED)
+		parkclock_cpu_begin(r->registry->cpu, cycles, r->cpu);
+	if (!(r->hold & PARKCLOCK_TASK_HOLDS)) {
+		r->hold |= PARKCLOCK_TASK_HOLDS;
+		take_reference(r, cycles);
+		if (r->hold & PARKCLOCK_TASK_PUBLISHES)
+			parkclock_vmclock_get(r->registry->vmclock);
 	} else if (unlikely(parkclock_timebase_stale(cycles))) {
-		/* It was preempted, and all is well but that the timer is late. */
+		/* The task was preempted and kept its reference, but the timer is late. */
 		parkclock_updater_get_slow();
 	}
 }
 
-/* The rest of end(): likewise. */
-static noinline void end_slow(struct parkclock_task *t)
+/* The slow part of end(). */
+static noinline void end_slow(struct parkclock_registration *r)
 {
-	if (!(t->hold & PARKCLOCK_TASK_HOLDS))
+	if (!(r->hold & PARKCLOCK_TASK_HOLDS))
 		return;
-	t->hold &= ~PARKCLOCK_TASK_HOLDS;
-	parkclock_vmclock_put(t->tasks->vmclock);
+	r->hold &= ~PARKCLOCK_TASK_HOLDS;
+	if (r->hold & PARKCLOCK_TASK_PUBLISHES)
+		parkclock_vmclock_put(r->registry->vmclock);
 	this_cpu_inc(transitions.ended);
 	parkclock_updater_put();
 }
 
-/* The task begins to run on @cpu. */
-static __always_inline void begin(struct parkclock_task *t, int cpu)
-{
-	u64 cycles = rdtsc();
-
-	lockdep_assert_held(&t->lock);
-
-	/* A probe can be late; remove() has ended it, or waits for the lock to do so. */
-	if (hlist_unhashed_lockless(&t->link))
-		return;
-	t->running = true;
-	t->cpu = cpu;
-	t->since = cycles;
-	if (!t->hold) {
-		t->hold = PARKCLOCK_TASK_HOLDS;
-		take_reference(t, cycles);
-	} else {
-		begin_slow(t, cycles);
-	}
-}
-
-/* The task runs no more; if it was preempted it keeps its reference. */
-static __always_inline void end(struct parkclock_task *t, u64 ran, bool preempted)
-{
-	lockdep_assert_held(&t->lock);
-
-	t->ran += ran;
-	t->running = false;
-	if (preempted)
-		return;
-	if (t->hold == PARKCLOCK_TASK_HOLDS) {
-		t->hold = 0;
-		this_cpu_inc(transitions.ended);
-		parkclock_updater_put();
-	} else {
-		end_slow(t);
-	}
-}
-
 /*
- * How long it has run now, as seen from any CPU: where the counters of CPUs differ,
- * only what is sure.
+ * How many cycles since then. The counter may have begun anew, in a suspend; and this CPU
+ * may have read it for that before the lock was taken, which does not order it.
  */
-static u64 runs_for(const struct parkclock_task *t)
+static u64 passed(u64 since)
 {
-	s64 cycles;
+	s64 cycles = rdtsc() - since;
 
-	lockdep_assert_held(&t->lock);
-
-	if (!t->running || (t->cpu != smp_processor_id() && !parkclock_host_usable()))
-		return 0;
-	cycles = rdtsc() - t->since;
 	return max(cycles, 0LL);
 }
 
-/* In the last switch of its task. */
-static noinline void died(struct parkclock_task *t)
+/* The task begins to run on @cpu. */
+static __always_inline void begin(struct parkclock_registration *r, int cpu)
 {
-	if (take_out(t))
-		parkclock_tasks_discard(t);
+	u64 cycles = rdtsc();
+
+	lockdep_assert_held(&r->lock);
+
+	/* The probe can be late: remove() has ended the registration. */
+	if (READ_ONCE(r->entry.ended))
+		return;
+	r->running = true;
+	r->cpu = cpu;
+	r->since = cycles;
+	if (!r->hold) {
+		r->hold = PARKCLOCK_TASK_HOLDS;
+		take_reference(r, cycles);
+	} else {
+		begin_slow(r, cycles);
+	}
+}
+
+/* The task stops running. If it was preempted it keeps its reference. */
+static __always_inline void end(struct parkclock_registration *r, u64 ran, bool preempted)
+{
+	lockdep_assert_held(&r->lock);
+
+	if (unlikely(r->hold & PARKCLOCK_TASK_TIMED) && r->running)
+		parkclock_cpu_end(r->registry->cpu, r->since, r->cpu, ran);
+	r->ran += ran;
+	r->running = false;
+	if (preempted)
+		return;
+	if (r->hold == PARKCLOCK_TASK_HOLDS) {
+		r->hold = 0;
+		this_cpu_inc(transitions.ended);
+		parkclock_updater_put();
+	} else {
+		end_slow(r);
+	}
 }
 
 /*
- * @prev_state: what it waits in, or 0 if it was preempted. Not only who waits has one: a
- * signal may keep it from waiting. Then the reference is dropped, and taken again when
- * it is switched in.
+ * How long the task has run since it was switched in, as seen from any CPU. Where the
+ * counters of CPUs differ, 0, because nothing more is certain.
  */
-static noinline void switch_out(struct task_struct *prev, u32 hash, unsigned int prev_state)
+static u64 runs_for(const struct parkclock_registration *r)
 {
-	struct parkclock_task *t;
+	lockdep_assert_held(&r->lock);
 
-	hlist_for_each_entry_rcu(t, bucket_of(hash), link) {
-		if (t->task != prev)
+	if (!r->running || (r->cpu != smp_processor_id() && !parkclock_host_usable()))
+		return 0;
+	return passed(r->since);
+}
+
+/* Called in the last switch of the task. */
+static noinline void died(struct parkclock_registration *r)
+{
+	if (parkclock_table_take_out(&r->entry))
+		parkclock_registration_discard(r);
+}
+
+/*
+ * @prev_state: the state in which the task blocks, or 0 if it was preempted. A task may have
+ * a state and not block, because a signal keeps it from that. Then the reference is dropped,
+ * and taken again when the task is switched in.
+ */
+static noinline void switch_out(const struct parkclock_table *table, u64 hash,
+				const struct task_struct *prev, unsigned int prev_state)
+{
+	struct parkclock_registration *r;
+	struct parkclock_entry *e;
+	struct hlist_node *link;
+
+	for (link = parkclock_table_first(table, hash); link; link = parkclock_table_next(link)) {
+		e = parkclock_table_entry(table, link);
+		if (e->task != prev)
 			continue;
-		raw_spin_lock(&t->lock);
-		t->seen = true;
-		/* On the CPU that it ran on; settle() may not have known of it. */
-		end(t, t->running ? rdtsc() - t->since : 0, !prev_state);
-		raw_spin_unlock(&t->lock);
+		r = parkclock_registration_of(e);
+		raw_spin_lock(&r->lock);
+		r->seen = true;
+		/* This is the CPU that the task ran on; settle() may have recorded another. */
+		end(r, r->running ? passed(r->since) : 0, !prev_state);
+		raw_spin_unlock(&r->lock);
 		if (unlikely(prev_state & TASK_DEAD))
-			died(t);
+			died(r);
 	}
 }
 
-static noinline void switch_in(struct task_struct *next, u32 hash)
+static noinline void switch_in(const struct parkclock_table *table, u64 hash,
+			       const struct task_struct *next)
 {
-	struct parkclock_task *t;
+	struct parkclock_registration *r;
+	struct parkclock_entry *e;
+	struct hlist_node *link;
 
-	hlist_for_each_entry_rcu(t, bucket_of(hash), link) {
-		if (t->task != next)
+	for (link = parkclock_table_first(table, hash); link; link = parkclock_table_next(link)) {
+		e = parkclock_table_entry(table, link);
+		if (e->task != next)
 			continue;
-		raw_spin_lock(&t->lock);
-		t->seen = true;
-		begin(t, smp_processor_id());
-		raw_spin_unlock(&t->lock);
+		r = parkclock_registration_of(e);
+		raw_spin_lock(&r->lock);
+		r->seen = true;
+		begin(r, smp_processor_id());
+		raw_spin_unlock(&r->lock);
 	}
 }
 
 /*
- * The probe: under the run-queue lock, in the context of @prev. A task that was about
- * to wait when it was preempted has a state, but would go on.
+ * The probe: under the run-queue lock, in the context of @prev. A task that is preempted on
+ * its way to block has a state, but goes on running later: it counts as preempted.
  */
 static void on_switch(void *data, bool preempt, struct task_struct *prev,
 		      struct task_struct *next, unsigned int prev_state)
 {
-	u32 hash = hash_of(prev);
+	const struct parkclock_table *table = parkclock_table_get();
+	u64 hash = parkclock_table_hash(prev);
 
-	if (unlikely(test_bit(hash, filter)))
-		switch_out(prev, hash, preempt ? 0 : prev_state);
-	hash = hash_of(next);
-	if (unlikely(test_bit(hash, filter)))
-		switch_in(next, hash);
+	if (unlikely(parkclock_table_maybe(table, hash)))
+		switch_out(table, hash, prev, preempt ? 0 : prev_state);
+	hash = parkclock_table_hash(next);
+	if (unlikely(parkclock_table_maybe(table, hash)))
+		switch_in(table, hash, next);
 }
 
-/* In the parent's context, before the child can run. May have preemption disabled. */
+/* In the parent's context, before the child can run. Preemption may be disabled. */
 static void on_fork(void *data, struct task_struct *parent, struct task_struct *child)
 {
-	u32 hash = hash_of(parent);
-	struct parkclock_task *t;
+	const u64 hash = parkclock_table_hash(parent);
+	const struct parkclock_table *table;
+	struct parkclock_registration *r;
+	struct parkclock_entry *e;
+	struct hlist_node *link;
 
 	/*
 	 * The child is among its process's threads, then look for the parent. Pairs
-	 * with the barrier in parkclock_tasks_register(), which adds the parent and
-	 * then looks for threads: one of the two sees the child and its parent.
+	 * with the barrier in catch_up(), where the parent is added, then the threads are
+	 * looked for: one of the two sees both the child and its parent.
 	 */
 	smp_mb();
-	if (likely(!test_bit(hash, filter)))
+	rcu_read_lock();
+	table = parkclock_table_get();
+	for (link = parkclock_table_first(table, hash); link; link = parkclock_table_next(link)) {
+		e = parkclock_table_entry(table, link);
+		r = parkclock_registration_of(e);
+		if (e->task == parent && READ_ONCE(r->inherit))
+			parkclock_registration_inherit(r, child);
+	}
+	rcu_read_unlock();
+}
+
+/*
+ * A program that gains privileges is not the one that was registered: what it does when is
+ * nobody's business. In the task's own context, when the new program is in place.
+ */
+static void on_exec(void *data, struct task_struct *task, pid_t old_pid,
+		    struct linux_binprm *bprm)
+{
+	const u64 hash = parkclock_table_hash(task);
+	const struct parkclock_table *table;
+	struct parkclock_registration *r;
+	struct parkclock_entry *e;
+	struct hlist_node *link;
+
+	if (likely(!bprm->secureexec))
 		return;
 	rcu_read_lock();
-	hlist_for_each_entry_rcu(t, bucket_of(hash), link)
-		if (t->task == parent && t->inherit)
-			parkclock_tasks_inherit(t, child);
+	table = parkclock_table_get();
+	for (link = parkclock_table_first(table, hash); link; link = parkclock_table_next(link)) {
+		e = parkclock_table_entry(table, link);
+		r = parkclock_registration_of(e);
+		if (e->task != task || !parkclock_switch_remove(r))
+			continue;
+		trace_parkclock_exec(task);
+		parkclock_registration_discard(r);
+	}
 	rcu_read_unlock();
 }
 
 /**
- * parkclock_switch_remove() - let switches see a registration no more
- * @t: it; its reference is dropped, and how long it has run is final
+ * parkclock_switch_remove() - end a registration
+ * @r: the registration; its reference is dropped, and the time that its task ran is final
  *
  * Context: any but NMI.
- * Return: true; or false if that was done before, by its task's death maybe.
+ * Return: true; or false if it was taken out before, for example in its task's last switch.
  */
-bool parkclock_switch_remove(struct parkclock_task *t)
+bool parkclock_switch_remove(struct parkclock_registration *r)
 {
 	unsigned long flags;
+	bool taken;
 
-	if (!take_out(t))
-		return false;
-	/* A switch may have found it just before. */
-	raw_spin_lock_irqsave(&t->lock, flags);
-	end(t, runs_for(t), false);
-	raw_spin_unlock_irqrestore(&t->lock, flags);
-	return true;
+	raw_spin_lock_irqsave(&r->lock, flags);
+	/*
+	 * Before it is taken out: the next switch does not find it, and then nobody knows
+	 * for how long the task ran. A switch that has found it waits for the lock.
+	 */
+	end(r, runs_for(r), false);
+	taken = parkclock_table_take_out(&r->entry);
+	raw_spin_unlock_irqrestore(&r->lock, flags);
+	return taken;
 }
 
 static bool is_on_cpu(const struct task_struct *task)
@@ -466,51 +359,51 @@ static bool is_on_cpu(const struct task_struct *task)
 }
 
 /**
- * parkclock_switch_settle() - protect a task that runs already
- * @t: its registration, added; if the task is not the caller, a grace period ago
+ * parkclock_switch_settle() - take the reference of a task that runs already
+ * @r: its registration, added; if the task is not the caller, a grace period ago
  *
- * Context: any but NMI. The task is there.
+ * Context: any but NMI. The caller has a reference to the task.
  * Return: true, or false if the task is dead, or about to switch for the last time.
  */
-bool parkclock_switch_settle(struct parkclock_task *t)
+bool parkclock_switch_settle(struct parkclock_registration *r)
 {
 	unsigned long flags;
 	bool alive = true;
 
-	raw_spin_lock_irqsave(&t->lock, flags);
-	if (!t->seen) {
-		if (READ_ONCE(t->task->__state) & TASK_DEAD)
+	raw_spin_lock_irqsave(&r->lock, flags);
+	if (!r->seen) {
+		if (READ_ONCE(r->entry.task->__state) & TASK_DEAD)
 			alive = false;
-		else if (is_on_cpu(t->task))
-			begin(t, task_cpu(t->task));
+		else if (is_on_cpu(r->entry.task))
+			begin(r, task_cpu(r->entry.task));
 	}
-	raw_spin_unlock_irqrestore(&t->lock, flags);
+	raw_spin_unlock_irqrestore(&r->lock, flags);
 	return alive;
 }
 
 /**
  * parkclock_switch_ran() - how long a task has run since it was registered
- * @t:       its registration
- * @holding: set to whether it runs, or was preempted
+ * @r:       its registration
+ * @holding: set to true if the task runs or was preempted
  *
  * Context: any but NMI.
  * Return: the time, in cycles.
  */
-u64 parkclock_switch_ran(struct parkclock_task *t, bool *holding)
+u64 parkclock_switch_ran(struct parkclock_registration *r, bool *holding)
 {
 	unsigned long flags;
 	u64 cycles;
 
-	raw_spin_lock_irqsave(&t->lock, flags);
-	cycles = t->ran + runs_for(t);
-	*holding = t->hold & PARKCLOCK_TASK_HOLDS;
-	raw_spin_unlock_irqrestore(&t->lock, flags);
+	raw_spin_lock_irqsave(&r->lock, flags);
+	cycles = r->ran + runs_for(r);
+	*holding = r->hold & PARKCLOCK_TASK_HOLDS;
+	raw_spin_unlock_irqrestore(&r->lock, flags);
 	return cycles;
 }
 
 /**
- * parkclock_switch_query() - what there is to know about all registrations
- * @q: its fields about that are filled in
+ * parkclock_switch_query() - the part of QUERY about all registrations
+ * @q: its members about registrations are filled in
  *
  * Context: any.
  */
@@ -519,10 +412,10 @@ void parkclock_switch_query(struct parkclock_query *q)
 	u64 ended = 0;
 	int cpu;
 
-	q->all_tasks = READ_ONCE(all_tasks);
+	q->all_tasks = parkclock_table_count();
 	for_each_possible_cpu(cpu)
 		ended += READ_ONCE(per_cpu(transitions.ended, cpu));
-	/* Ends first: what has ended has begun. On x86 all CPUs see that in order. */
+	/* Ends before begins: what has ended has begun. On x86 all CPUs see that in order. */
 	smp_rmb();
 	for_each_possible_cpu(cpu) {
 		q->run_transitions += READ_ONCE(per_cpu(transitions.begun, cpu));
@@ -531,100 +424,38 @@ void parkclock_switch_query(struct parkclock_query *q)
 	q->all_running = q->run_transitions - ended;
 }
 
-static int attach(void)
-{
-	int err = -EOPNOTSUPP;
-
-	lockdep_assert_held(&attach_lock);
-	check_trace_callback_type_sched_switch(on_switch);
-	check_trace_callback_type_sched_process_fork(on_fork);
-
-	if (!IS_ENABLED(CONFIG_TRACEPOINTS) || !switch_tracepoint || !fork_tracepoint)
-		return err;
-	err = tracepoint_probe_register(switch_tracepoint, on_switch, NULL);
-	if (err)
-		return err;
-	err = tracepoint_probe_register(fork_tracepoint, on_fork, NULL);
-	if (err)
-		tracepoint_probe_unregister(switch_tracepoint, on_switch, NULL);
-	return err;
-}
-
-/* A probe may still run for a moment; it finds nothing. */
-static void detach_unneeded(struct work_struct *work)
-{
-	mutex_lock(&attach_lock);
-	if (IS_ENABLED(CONFIG_TRACEPOINTS) && attached && !atomic_read(&pins)) {
-		tracepoint_probe_unregister(fork_tracepoint, on_fork, NULL);
-		tracepoint_probe_unregister(switch_tracepoint, on_switch, NULL);
-		attached = false;
-	}
-	mutex_unlock(&attach_lock);
-}
+static struct parkclock_probe probes[] = {
+	{ .name = "sched_switch", .probe = on_switch },
+	{ .name = "sched_process_fork", .probe = on_fork },
+	{ .name = "sched_process_exec", .probe = on_exec },
+};
 
 /**
- * parkclock_switch_pin() - need the probes, until unpin
- *
- * Context: may sleep; or, if they are pinned already, any.
- * Return: 0, -EOPNOTSUPP if this kernel has no such tracepoints, or another error
- * number.
- */
-int parkclock_switch_pin(void)
-{
-	int err = 0;
-
-	if (atomic_inc_not_zero(&pins))
-		return 0;
-	mutex_lock(&attach_lock);
-	if (!attached) {
-		err = attach();
-		attached = !err;
-	}
-	if (!err)
-		atomic_inc(&pins);
-	mutex_unlock(&attach_lock);
-	return err;
-}
-
-/**
- * parkclock_switch_unpin() - take that back
- * @n: so many times
- *
- * Context: process context.
- */
-void parkclock_switch_unpin(unsigned int n)
-{
-	if (atomic_sub_and_test(n, &pins))
-		schedule_delayed_work(&detach_work, HZ);
-}
-
-static void pick(struct tracepoint *tp, void *data)
-{
-	if (!strcmp(tp->name, "sched_switch"))
-		switch_tracepoint = tp;
-	else if (!strcmp(tp->name, "sched_process_fork"))
-		fork_tracepoint = tp;
-}
-
-/**
- * parkclock_switch_init() - look for the tracepoints
+ * parkclock_switch_init() - prepare for registrations
  *
  * Context: may sleep.
+ * Return: 0 or -ENOMEM.
  */
-void parkclock_switch_init(void)
+int parkclock_switch_init(void)
 {
-	if (IS_ENABLED(CONFIG_TRACEPOINTS))
-		for_each_kernel_tracepoint(pick, NULL);
+	check_trace_callback_type_sched_switch(on_switch);
+	check_trace_callback_type_sched_process_fork(on_fork);
+	check_trace_callback_type_sched_process_exec(on_exec);
+	parkclock_probes_init(probes, ARRAY_SIZE(probes));
+	return parkclock_registration_init();
 }
 
 /**
- * parkclock_switch_exit() - detach the probes, and wait until none runs any more
+ * parkclock_switch_exit() - detach the probes, and free all that is left
  *
- * Context: may sleep. Nothing is registered.
+ * When this returns no probe runs.
+ *
+ * Context: may sleep. Nothing is registered, and no clock has an owner.
  */
 void parkclock_switch_exit(void)
 {
-	cancel_delayed_work_sync(&detach_work);
-	detach_unneeded(&detach_work.work);
-	tracepoint_synchronize_unregister();
+	/* A probe may still discard a registration; freeing one unpins the probes. */
+	parkclock_probes_detach();
+	parkclock_registration_exit();
+	parkclock_probes_exit();
 }

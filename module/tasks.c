@@ -1,16 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Registered tasks: whose they are, and who may register them.
- *
- * A registration is in the table of switch.c until it is taken back or its task
- * dies. Whoever takes it out of there discards it: out of the table nobody finds
- * it any more, and reap() frees it after a grace period.
- *
- * It has no reference to its task, and keeps nobody from going: see switch.c.
+ * REGISTER and UNREGISTER: which tasks, and who may register them.
  */
 #include <linux/cred.h>
 #include <linux/err.h>
-#include <linux/log2.h>
+#include <linux/limits.h>
 #include <linux/pid.h>
 #include <linux/rculist.h>
 #include <linux/rcupdate.h>
@@ -19,176 +13,25 @@
 #include <linux/sched/task.h>
 #include <linux/slab.h>
 
-#include "params.h"
+#include "compat.h"
+#include "cpu_timer.h"
+#include "probes.h"
+#include "registration.h"
 #include "switch.h"
 #include "tasks.h"
 #include "timebase.h"
 
-/* Of a size that is a power of two, which aligns it by whole cache lines. */
-static struct parkclock_task *alloc(gfp_t gfp)
-{
-	return kzalloc(roundup_pow_of_two(sizeof(struct parkclock_task)), gfp);
-}
-
-/*
- * Memory for registrations that are inherited. On PREEMPT_RT nothing can be
- * allocated in the probe that needs it, so some is kept, charged to nobody, and made
- * good for soon after; elsewhere there is none of this.
- */
-#define SPARES	(IS_ENABLED(CONFIG_PREEMPT_RT) ? 256 : 0)
-
-static LLIST_HEAD(spares);
-static atomic_t spares_count = ATOMIC_INIT(0);
-static DEFINE_RAW_SPINLOCK(spares_lock);	/* taking one */
-
-static void refill(struct work_struct *work)
-{
-	while (atomic_read(&spares_count) < SPARES) {
-		struct parkclock_task *t = alloc(GFP_KERNEL);
-
-		if (!t)
-			return;
-		atomic_inc(&spares_count);
-		llist_add(&t->gone_link, &spares);
-	}
-}
-
-static DECLARE_WORK(refill_work, refill);
-
-static void queue_refill(struct irq_work *work)
-{
-	queue_work(system_highpri_wq, &refill_work);
-}
-
-static struct irq_work refill_irq = IRQ_WORK_INIT_HARD(queue_refill);
-
-static struct parkclock_task *take_spare(void)
-{
-	struct llist_node *node;
-	unsigned long flags;
-
-	raw_spin_lock_irqsave(&spares_lock, flags);
-	node = llist_del_first(&spares);
-	raw_spin_unlock_irqrestore(&spares_lock, flags);
-	irq_work_queue(&refill_irq);
-	if (!node)
-		return NULL;
-	atomic_dec(&spares_count);
-	return llist_entry(node, struct parkclock_task, gone_link);
-}
-
-/* For a child, in a probe. */
-static struct parkclock_task *alloc_in_probe(void)
-{
-	if (SPARES)
-		return take_spare();
-	return alloc(GFP_NOWAIT | __GFP_NOWARN | __GFP_ACCOUNT);
-}
-
-static void free_in_probe(struct parkclock_task *t)
-{
-	if (SPARES) {
-		memset(t, 0, sizeof(*t));
-		atomic_inc(&spares_count);
-		llist_add(&t->gone_link, &spares);
-	} else {
-		kfree(t);
-	}
-}
-
-/* Room for @n more? Then it is theirs. */
-static bool reserve(struct parkclock_tasks *tasks, unsigned int n)
-{
-	int count = atomic_read(&tasks->count);
-
-	do {
-		if (count + n > parkclock_max_tasks())
-			return false;
-	} while (!atomic_try_cmpxchg(&tasks->count, &count, count + n));
-	return true;
-}
-
 /**
- * parkclock_tasks_inherit() - register a task as its parent is
- * @parent: a registration of the parent
- * @child:  the task; it has not run yet
- *
- * Nobody can be told of a failure, it is only counted: the child finds an expired
- * page, as any task does that is not registered.
- *
- * Context: the parent's, preemption may be disabled; an RCU reader.
+ * struct request - a REGISTER or UNREGISTER
+ * @registry: the registrations of the clock
+ * @task:     the task that is named, with a reference to it
+ * @flags:    PARKCLOCK_TASK_*
  */
-void parkclock_tasks_inherit(struct parkclock_task *parent, struct task_struct *child)
-{
-	struct parkclock_tasks *tasks = parent->tasks;
-	struct parkclock_task *t = NULL;
-	int err = -ENOSPC;
-
-	if (!reserve(tasks, 1))
-		goto missed;
-	t = alloc_in_probe();
-	if (t) {
-		parkclock_switch_prepare(t, tasks, child, true);
-		err = parkclock_switch_add(t, parent);
-		if (!err) {
-			/* The parent's pin is there until we are no reader any more. */
-			parkclock_switch_pin();
-			return;
-		}
-		free_in_probe(t);
-	}
-	atomic_dec(&tasks->count);
-	/* The others are no loss: it is registered already, or the parent no more. */
-missed:
-	if (err == -ENOSPC)
-		atomic64_inc(&tasks->missed);
-}
-
-/**
- * parkclock_tasks_discard() - free a registration, later
- * @t: it; out of the table, by the caller
- *
- * Context: any but NMI, also under a run-queue lock.
- */
-void parkclock_tasks_discard(struct parkclock_task *t)
-{
-	struct parkclock_tasks *tasks = t->tasks;
-
-	atomic_dec(&tasks->count);
-	llist_add(&t->gone_link, &tasks->gone);
-	irq_work_queue(&tasks->reap_irq);
-}
-
-static void queue_reap(struct irq_work *work)
-{
-	schedule_work(&container_of(work, struct parkclock_tasks, reap_irq)->reap_work);
-}
-
-static void reap(struct work_struct *work)
-{
-	struct parkclock_tasks *tasks = container_of(work, struct parkclock_tasks, reap_work);
-	struct parkclock_task *t, *next;
-	struct llist_node *gone;
-	unsigned int n = 0;
-	bool holding;
-
-	mutex_lock(&tasks->lock);
-	gone = llist_del_all(&tasks->gone);
-	llist_for_each_entry(t, gone, gone_link) {
-		tasks->past += parkclock_switch_ran(t, &holding);
-		parkclock_switch_unlist(t);
-	}
-	mutex_unlock(&tasks->lock);
-	if (!gone)
-		return;
-	/* Probes may have found it before it was taken out of the table. */
-	synchronize_rcu();
-	llist_for_each_entry_safe(t, next, gone, gone_link) {
-		kfree(t);
-		n++;
-	}
-	parkclock_switch_unpin(n);
-}
+struct request {
+	struct parkclock_registry *registry;
+	struct task_struct *task;
+	u32 flags;
+};
 
 /* The task that a request names, with a reference to it. */
 static struct task_struct *get_task(s32 tid)
@@ -205,391 +48,575 @@ static struct task_struct *get_task(s32 tid)
 	return task ? task : ERR_PTR(-ESRCH);
 }
 
-/* May the caller register @task, of another process? As for ptrace(), but for groups. */
-static bool same_user(const struct task_struct *task)
+/* Are all ids of the task the caller's? */
+static bool same_ids(const struct cred *its)
 {
-	const struct cred *its = __task_cred(task);
 	kuid_t uid = current_fsuid();
+	kgid_t gid = current_fsgid();
 
-	if (uid_eq(uid, its->uid) && uid_eq(uid, its->euid) && uid_eq(uid, its->suid))
-		return true;
-	return ns_capable(its->user_ns, CAP_SYS_PTRACE);
-}
-
-/* May this be registered with the clock, and is it not yet? */
-static int check(const struct parkclock_tasks *tasks, struct task_struct *task, bool others)
-{
-	if (!same_thread_group(task, current)) {
-		/* PF_KTHREAD does not change; its neighbours do. */
-		if (!others || data_race(task->flags) & PF_KTHREAD || !same_user(task))
-			return -EPERM;
-	}
-	return parkclock_switch_check(tasks, task);
-}
-
-/* Registrations on their way; the first @used have a task, and a reference to it. */
-struct batch {
-	struct parkclock_task **task;
-	unsigned int size;
-	unsigned int used;
-};
-
-static void batch_free(struct batch *batch)
-{
-	unsigned int i;
-
-	for (i = 0; i < batch->used; i++)
-		put_task_struct(batch->task[i]->task);
-	for (i = 0; i < batch->size; i++)
-		kfree(batch->task[i]);
-	kvfree(batch->task);
-	memset(batch, 0, sizeof(*batch));
-}
-
-static int batch_alloc(struct batch *batch, unsigned int size)
-{
-	batch->task = kvcalloc(size, sizeof(*batch->task), GFP_KERNEL_ACCOUNT);
-	if (!batch->task)
-		return -ENOMEM;
-	while (batch->size < size) {
-		struct parkclock_task *t = alloc(GFP_KERNEL_ACCOUNT);
-
-		if (!t) {
-			batch_free(batch);
-			return -ENOMEM;
-		}
-		batch->task[batch->size++] = t;
-	}
-	return 0;
+	return uid_eq(uid, its->uid) && uid_eq(uid, its->euid) && uid_eq(uid, its->suid) &&
+	       gid_eq(gid, its->gid) && gid_eq(gid, its->egid) && gid_eq(gid, its->sgid);
 }
 
 /*
- * Fill the batch with @task, or with the threads of its process that are not
- * registered. Returns how many there are, maybe more than would fit, or an error.
+ * Has the task no capability that the caller lacks? Ids are not all: a task of the same user
+ * can have more, and in another user namespace a capability means something else.
  */
-static int choose(struct parkclock_tasks *tasks, struct task_struct *task, u32 flags, bool others,
-		  struct batch *batch)
+static bool no_more_capable(const struct cred *its)
 {
+	const struct cred *mine = current_cred();
+
+	return mine->user_ns == its->user_ns &&
+	       cap_issubset(its->cap_permitted, mine->cap_effective);
+}
+
+/*
+ * May the caller register @task of another process? This is what ptrace_may_access() asks
+ * with PTRACE_MODE_ATTACH_FSCREDS, which is not for modules; but not security modules, which
+ * a module cannot ask either, except for the one that every kernel has: capabilities.
+ */
+static bool may_attach(struct task_struct *task)
+{
+	const struct cred *its = __task_cred(task);
+	struct user_namespace *ns;
+	bool may;
+
+	if (!(same_ids(its) && no_more_capable(its)) &&
+	    !ns_capable(its->user_ns, CAP_SYS_PTRACE))
+		return false;
+	/* As in ptrace_may_access(): a task that changes its ids is undumpable before that. */
+	smp_rmb();
+	task_lock(task);
+	ns = parkclock_undumpable_in(task);
+	may = !ns || ns_capable(ns, CAP_SYS_PTRACE);
+	task_unlock(task);
+	return may;
+}
+
+/* May the caller register the task? */
+static bool permitted(struct task_struct *task)
+{
+	if (same_thread_group(task, current))
+		return true;
+	/* PF_KTHREAD does not change; the bits beside it do. */
+	return !(data_race(task->flags) & PF_KTHREAD) && may_attach(task);
+}
+
+/* May the task be registered with the clock, and is it not registered yet? */
+static int check(const struct request *rq, struct task_struct *task)
+{
+	if (!permitted(task))
+		return -EPERM;
+	return parkclock_registration_check(rq->registry, task,
+					    parkclock_registration_place(rq->registry, task));
+}
+
+/* Threads that are looked at without a pause: a process can have any number. */
+#define THREADS_AT_ONCE	64
+
+/*
+ * Let others run, in a walk along the threads of a process. Returns false if the walk cannot
+ * go on from @thread, which has gone meanwhile.
+ */
+static bool pause_at(struct task_struct *thread)
+{
+	bool alive;
+
+	get_task_struct(thread);
+	rcu_read_unlock();
+	cond_resched();
+	rcu_read_lock();
+	/* It leaves its process's list after it has lost its ids. */
+	alive = pid_alive(thread);
+	put_task_struct(thread);
+	return alive;
+}
+
+/* Of choose(): the walk has to begin again. */
+#define BEGIN_AGAIN	INT_MIN
+
+/*
+ * Registrations to be added; the first @used have a task, and a reference to it. @reserved are
+ * counted in the registry and its account. That comes before the memory is allocated, and is
+ * undone after it is freed: what calls that are under way have is limited, too.
+ */
+struct batch {
+	struct parkclock_registration **r;
+	struct task_struct **task;
+	unsigned int size;
+	unsigned int used;
+	unsigned int reserved;
+};
+
+/* Let go of the tasks. */
+static void batch_empty(struct batch *batch)
+{
+	while (batch->used) {
+		put_task_struct(batch->task[--batch->used]);
+		cond_resched();
+	}
+}
+
+static void batch_free(struct parkclock_registry *registry, struct batch *batch)
+{
+	unsigned int i;
+
+	batch_empty(batch);
+	for (i = 0; i < batch->size; i++) {
+		kfree(batch->r[i]);
+		cond_resched();
+	}
+	kvfree(batch->r);
+	kvfree(batch->task);
+	parkclock_registry_unreserve(registry, batch->reserved);
+	memset(batch, 0, sizeof(*batch));
+}
+
+/* For @wanted tasks, and for some more: the process may be creating threads. */
+static int batch_reserve(struct parkclock_registry *registry, struct batch *batch,
+			 unsigned int wanted)
+{
+	const unsigned int more = wanted + wanted / 8;
+	int err;
+
+	if (!parkclock_registry_reserve(registry, more, true)) {
+		batch->reserved = more;
+		return 0;
+	}
+	/* A limit may leave room for what is wanted, and for no more. */
+	err = parkclock_registry_reserve(registry, wanted, true);
+	if (!err)
+		batch->reserved = wanted;
+	return err;
+}
+
+/* Allocate what is reserved. */
+static int batch_alloc(struct parkclock_registry *registry, struct batch *batch)
+{
+	const unsigned int size = batch->reserved;
+
+	batch->r = kvcalloc(size, sizeof(*batch->r), GFP_KERNEL_ACCOUNT);
+	batch->task = kvcalloc(size, sizeof(*batch->task), GFP_KERNEL_ACCOUNT);
+	if (!batch->r || !batch->task)
+		goto err;
+	while (batch->size < size) {
+		struct parkclock_registration *r = parkclock_registration_alloc(GFP_KERNEL_ACCOUNT);
+
+		if (!r)
+			goto err;
+		batch->r[batch->size++] = r;
+		cond_resched();
+	}
+	return 0;
+
+err:
+	batch_free(registry, batch);
+	return -ENOMEM;
+}
+
+/* Put a thread into the batch if it fits, and count it. Returns 0 or an error. */
+static int choose_one(const struct request *rq, struct batch *batch, struct task_struct *thread,
+		      int *wanted)
+{
+	int err;
+
+	/* settle() finds out about a thread that dies just now. */
+	if (data_race(thread->exit_state))
+		return -ESRCH;
+	err = check(rq, thread);
+	if (!err && (*wanted)++ < batch->size) {
+		/* Nothing is inherited before settle_one() has looked at the task again. */
+		parkclock_registration_prepare(batch->r[batch->used], rq->registry, thread, false,
+					       parkclock_registration_place(rq->registry, thread));
+		batch->task[batch->used++] = get_task_struct(thread);
+	}
+	return err;
+}
+
+/*
+ * Fill the batch with the task, or with the threads of its process that are not registered.
+ * Returns how many tasks there are, which may be more than fit, or an error, or
+ * BEGIN_AGAIN.
+ */
+static int choose(const struct request *rq, struct batch *batch)
+{
+	unsigned int looked_at = 0;
 	int err = -ESRCH, wanted = 0;
 	struct task_struct *thread;
 
 	rcu_read_lock();
-	for_each_thread(task, thread) {
-		if (thread != task && !(flags & PARKCLOCK_TASK_PROCESS))
-			continue;
-		/* One that dies just now is found out by settle(). */
-		if (data_race(thread->exit_state))
-			continue;
-		err = check(tasks, thread, others);
-		if (err == -EEXIST)
-			continue;
-		if (err)
-			break;
-		if (wanted++ < batch->size)
-			parkclock_switch_prepare(batch->task[batch->used++], tasks,
-						 get_task_struct(thread),
-						 flags & PARKCLOCK_TASK_INHERIT);
+	if (!(rq->flags & PARKCLOCK_TASK_PROCESS)) {
+		err = choose_one(rq, batch, rq->task, &wanted);
+		goto out;
 	}
+	for_each_thread(rq->task, thread) {
+		int failed;
+
+		if (++looked_at % THREADS_AT_ONCE == 0 && !pause_at(thread)) {
+			err = BEGIN_AGAIN;
+			break;
+		}
+		failed = choose_one(rq, batch, thread, &wanted);
+		if (failed == -ESRCH)
+			continue;
+		err = failed;
+		if (err && err != -EEXIST)
+			break;
+	}
+out:
 	rcu_read_unlock();
 	if (wanted && (!err || err == -EEXIST))
 		return wanted;
 	return err;
 }
 
-/* The same, with a batch of the right size. Returns 0 or an error. */
-static int collect(struct parkclock_tasks *tasks, struct task_struct *task, u32 flags,
-		   bool others, struct batch *batch)
+/* Fill a batch of the right size. Returns 0 or an error. */
+static int collect(const struct request *rq, struct batch *batch)
 {
 	int wanted, err;
 
 	for (;;) {
-		wanted = choose(tasks, task, flags, others, batch);
-		if (wanted == batch->used)
+		wanted = choose(rq, batch);
+		if (wanted >= 0 && wanted == batch->used)
 			return 0;
-		batch_free(batch);
+		if (fatal_signal_pending(current)) {
+			batch_free(rq->registry, batch);
+			return -EINTR;
+		}
+		if (wanted == BEGIN_AGAIN) {
+			batch_empty(batch);
+			continue;
+		}
+		batch_free(rq->registry, batch);
 		if (wanted < 0)
 			return wanted;
-		if (fatal_signal_pending(current))
-			return -EINTR;
-		/* Some more, as they may be creating threads. */
-		err = batch_alloc(batch, wanted + wanted / 8);
+		err = batch_reserve(rq->registry, batch, wanted);
+		if (!err)
+			err = batch_alloc(rq->registry, batch);
 		if (err)
 			return err;
 	}
 }
 
-/* Those that cannot be added are freed; another thread of the caller's was faster. */
-static int add(struct parkclock_tasks *tasks, struct batch *batch)
+/* Add the batch. Frees what cannot be added: another thread of the caller was faster. */
+static int add(struct parkclock_registry *registry, struct batch *batch)
 {
 	unsigned int i, added = 0;
 	int err;
 
-	err = parkclock_switch_pin();
+	err = parkclock_probes_pin();
 	if (err)
 		return err;
-	if (!reserve(tasks, batch->used)) {
-		parkclock_switch_unpin(1);
-		return -ENOSPC;
-	}
-	tasks->used = true;
 	for (i = 0; i < batch->used; i++) {
-		struct parkclock_task *t = batch->task[i];
+		int failed = parkclock_registration_add(batch->r[i], NULL);
 
-		err = parkclock_switch_add(t, NULL);
-		if (err) {
-			atomic_dec(&tasks->count);
-			put_task_struct(t->task);
-			kfree(t);
+		if (failed) {
+			err = failed;
+			put_task_struct(batch->task[i]);
+			kfree(batch->r[i]);
 		} else {
-			parkclock_switch_pin();
-			batch->task[added++] = t;
+			/* It is a registration that is counted now, until it is discarded. */
+			batch->reserved--;
+			parkclock_probes_pin();
+			batch->task[added] = batch->task[i];
+			batch->r[added++] = batch->r[i];
 		}
+		cond_resched();
 	}
-	for (; i < batch->size; i++)
-		kfree(batch->task[i]);
+	for (; i < batch->size; i++) {
+		kfree(batch->r[i]);
+		cond_resched();
+	}
+	/* Nobody else has to do without what was not needed, while settle() waits. */
+	parkclock_registry_unreserve(registry, batch->reserved);
+	batch->reserved = 0;
 	batch->used = added;
 	batch->size = 0;
-	parkclock_switch_unpin(1);
-	return added ? 0 : err;
-}
-
-/* The tasks that run already are protected from now on. */
-static int settle(struct batch *batch)
-{
-	bool others = false;
-	int err = -ESRCH;
-	unsigned int i;
-
-	for (i = 0; i < batch->used; i++)
-		others |= batch->task[i]->task != current;
-	/* The switches that did not see the registrations are over then. */
-	if (others)
-		synchronize_rcu();
-	for (i = 0; i < batch->used; i++) {
-		struct parkclock_task *t = batch->task[i];
-
-		if (parkclock_switch_settle(t))
-			err = 0;
-		else if (parkclock_switch_remove(t))
-			parkclock_tasks_discard(t);
-	}
+	if (added)
+		err = 0;
+	parkclock_probes_unpin(1);
 	return err;
 }
 
-static int register_once(struct parkclock_tasks *tasks, struct task_struct *task, u32 flags,
-			 bool others)
+/* Is the caller still permitted to register the task, and is that alive? Then settle it. */
+static int settle_one(struct parkclock_registration *r, struct task_struct *task, bool inherit)
+{
+	bool may;
+
+	/*
+	 * It may have gained privileges by execve() just before it was added, when on_exec()
+	 * did not find it. Then a grace period later its new ids are seen here.
+	 */
+	rcu_read_lock();
+	may = permitted(task);
+	rcu_read_unlock();
+	if (may && parkclock_switch_settle(r)) {
+		WRITE_ONCE(r->inherit, inherit);
+		return 0;
+	}
+	if (parkclock_switch_remove(r))
+		parkclock_registration_discard(r);
+	return may ? -ESRCH : -EPERM;
+}
+
+/* Take the references of the tasks that run already. */
+static int settle(struct batch *batch, bool inherit)
+{
+	int err = -ESRCH, settled = 0;
+	bool others = false;
+	unsigned int i;
+
+	for (i = 0; i < batch->used; i++)
+		others |= batch->task[i] != current;
+	/* After this, the switches that did not see the registrations are over. */
+	if (others)
+		synchronize_rcu();
+	for (i = 0; i < batch->used; i++) {
+		int failed = settle_one(batch->r[i], batch->task[i], inherit);
+
+		if (failed)
+			err = failed;
+		else
+			settled++;
+		cond_resched();
+	}
+	return settled ? 0 : err;
+}
+
+static int register_once(const struct request *rq)
 {
 	struct batch batch = {};
 	int err;
 
-	/* reap() does not free what is in the batch. */
-	lockdep_assert_held(&tasks->lock);
-
-	err = collect(tasks, task, flags, others, &batch);
-	if (!err)
-		err = add(tasks, &batch);
-	if (!err)
-		err = settle(&batch);
-	batch_free(&batch);
+	err = collect(rq, &batch);
+	if (err)
+		return err;
+	/*
+	 * Keeps what is in the batch from being freed. Not before: to get memory can take the
+	 * caller's cgroup as long as it likes, and others may wait for the lock.
+	 */
+	err = mutex_lock_killable(&rq->registry->lock);
+	if (!err) {
+		err = add(rq->registry, &batch);
+		if (!err)
+			err = settle(&batch, rq->flags & PARKCLOCK_TASK_INHERIT);
+		parkclock_registry_unlock(rq->registry);
+	}
+	batch_free(rq->registry, &batch);
 	return err;
 }
 
 /*
- * Threads that were created while their process was being registered, by one that was
- * to pass its registration on but was not seen to. As with all that is inherited,
- * a failure is only counted.
+ * Register threads that were created while their process was being registered. Their creator
+ * was to pass on its registration, but on_fork() did not see one yet. As with all that is
+ * inherited, a failure is only counted.
  */
-static void catch_up(struct parkclock_tasks *tasks, struct task_struct *task, u32 flags,
-		     bool others)
+static void catch_up(const struct request *rq)
 {
 	int tries = 8, err;
 
-	/* Once is enough, unless a thread that it finds has created another just before. */
+	/* Once is enough, unless a thread that is found has created another one just before. */
 	do {
-		/* Add, then look for threads; pairs with the one in on_fork(). */
+		/* Let inherit, then look for threads; pairs with the barrier in on_fork(). */
 		smp_mb();
-		err = register_once(tasks, task, flags, others);
+		err = register_once(rq);
 	} while (!err && --tries);
 	if (err != -EEXIST && err != -ESRCH)
-		atomic64_inc(&tasks->missed);
+		atomic64_inc(&rq->registry->missed);
 }
 
 /**
  * parkclock_tasks_register() - register a task, or all threads of a process
- * @tasks:  the clock's registrations
- * @tid:    id of a thread for the caller, 0 for itself; not negative
- * @flags:  PARKCLOCK_TASK_*
- * @others: tasks of other processes may be registered, if they are the user's
+ * @registry: the clock's registrations
+ * @in:       the request; its fields are valid
  *
  * Context: may sleep, also for some grace periods.
  * Return: 0 or an error number; see PARKCLOCK_IOC_REGISTER.
  */
-int parkclock_tasks_register(struct parkclock_tasks *tasks, s32 tid, u32 flags, bool others)
+int parkclock_tasks_register(struct parkclock_registry *registry,
+			     const struct parkclock_register *in)
 {
-	struct task_struct *task = get_task(tid);
+	const struct request rq = { registry, get_task(in->tid), in->flags };
 	int err;
 
-	if (IS_ERR(task))
-		return PTR_ERR(task);
-	if (SPARES && flags & PARKCLOCK_TASK_INHERIT)
-		refill(&refill_work);
-	err = mutex_lock_killable(&tasks->lock);
-	if (err)
-		goto put_task;
-	err = register_once(tasks, task, flags, others);
-	if (!err && flags == (PARKCLOCK_TASK_PROCESS | PARKCLOCK_TASK_INHERIT))
-		catch_up(tasks, task, flags, others);
-	mutex_unlock(&tasks->lock);
-put_task:
-	put_task_struct(task);
+	if (IS_ERR(rq.task))
+		return PTR_ERR(rq.task);
+	if (rq.flags & PARKCLOCK_TASK_INHERIT)
+		parkclock_registry_keep_spares(registry);
+	err = register_once(&rq);
+	if (!err && rq.flags == (PARKCLOCK_TASK_PROCESS | PARKCLOCK_TASK_INHERIT))
+		catch_up(&rq);
+	put_task_struct(rq.task);
 	return err;
 }
 
+/* Returns false if there was none. */
+static bool end_one(const struct request *rq, const struct task_struct *thread)
+{
+	struct parkclock_registration *r = parkclock_registration_find(rq->registry, thread);
+
+	if (!r || !parkclock_switch_remove(r))
+		return false;
+	parkclock_registration_discard(r);
+	return true;
+}
+
+/*
+ * End the registrations of the task, or of the threads of its process; *@found says whether
+ * there was one. Returns false if the walk has to begin again.
+ */
+static bool end_all(const struct request *rq, bool *found)
+{
+	unsigned int looked_at = 0;
+	struct task_struct *thread;
+	bool done = true;
+
+	rcu_read_lock();
+	if (!(rq->flags & PARKCLOCK_TASK_PROCESS)) {
+		*found = end_one(rq, rq->task);
+		goto out;
+	}
+	for_each_thread(rq->task, thread) {
+		if (++looked_at % THREADS_AT_ONCE == 0 && !pause_at(thread)) {
+			done = false;
+			break;
+		}
+		*found |= end_one(rq, thread);
+	}
+out:
+	rcu_read_unlock();
+	return done;
+}
+
+static int unregister(const struct request *rq)
+{
+	bool found = false;
+
+	while (!end_all(rq, &found))
+		if (fatal_signal_pending(current))
+			return -EINTR;
+	return found ? 0 : -ENOENT;
+}
+
 /**
- * parkclock_tasks_unregister() - take registrations back
- * @tasks:  the clock's registrations
- * @tid:    as above
- * @flags:  PARKCLOCK_TASK_PROCESS or 0
- * @others: it may be a task of another process
+ * parkclock_tasks_unregister() - end registrations
+ * @registry: the clock's registrations
+ * @in:       the request; its fields are valid
  *
  * Context: may sleep.
  * Return: 0 or an error number; see PARKCLOCK_IOC_UNREGISTER.
  */
-int parkclock_tasks_unregister(struct parkclock_tasks *tasks, s32 tid, u32 flags, bool others)
+int parkclock_tasks_unregister(struct parkclock_registry *registry,
+			       const struct parkclock_register *in)
 {
-	struct task_struct *task = get_task(tid), *thread;
-	int err = -ENOENT;
+	const struct request rq = { registry, get_task(in->tid), in->flags };
+	int err;
 
-	if (IS_ERR(task))
-		return PTR_ERR(task);
-	rcu_read_lock();
-	if (!others && !same_thread_group(task, current)) {
-		err = -EPERM;
-		goto unlock;
-	}
-	for_each_thread(task, thread) {
-		struct parkclock_task *t;
-
-		if (thread != task && !(flags & PARKCLOCK_TASK_PROCESS))
-			continue;
-		t = parkclock_switch_find(tasks, thread);
-		if (t && parkclock_switch_remove(t)) {
-			parkclock_tasks_discard(t);
-			err = 0;
-		}
-	}
-unlock:
-	rcu_read_unlock();
-	put_task_struct(task);
+	if (IS_ERR(rq.task))
+		return PTR_ERR(rq.task);
+	err = unregister(&rq);
+	put_task_struct(rq.task);
 	return err;
 }
 
 /**
- * parkclock_tasks_query() - the registrations of a clock
- * @tasks: they
- * @q:     its fields about them are filled in
+ * parkclock_tasks_query() - the part of QUERY about a clock's registrations
+ * @registry: the registrations
+ * @q:        its members about them are filled in
  *
  * Context: may sleep.
  */
-void parkclock_tasks_query(struct parkclock_tasks *tasks, struct parkclock_query *q)
+void parkclock_tasks_query(struct parkclock_registry *registry, struct parkclock_query *q)
 {
-	struct parkclock_task *t;
+	struct parkclock_registration *r;
+	bool pinned;
 	u64 cycles;
 
-	mutex_lock(&tasks->lock);
-	cycles = tasks->past;
-	list_for_each_entry_rcu(t, &tasks->list, list_link, lockdep_is_held(&tasks->lock)) {
+	/* Through a view, also when the owner has gone. */
+	pinned = parkclock_registry_lock(registry);
+	cycles = registry->past;
+	list_for_each_entry_rcu(r, &registry->list, list_link, lockdep_is_held(&registry->lock)) {
 		bool holding;
 
-		cycles += parkclock_switch_ran(t, &holding);
+		cycles += parkclock_switch_ran(r, &holding);
 		q->running += holding;
 		cond_resched();
 	}
 	/* The counter of another CPU may be some cycles behind. */
-	tasks->told = max(tasks->told, cycles);
-	q->cpu_ns = parkclock_timebase_ns(tasks->told);
-	mutex_unlock(&tasks->lock);
-	q->tasks = atomic_read(&tasks->count);
-	q->run_missed = atomic64_read(&tasks->missed);
+	if (registry->cpu)
+		cycles = parkclock_cpu_tell(registry->cpu, cycles);
+	registry->told = max(registry->told, cycles);
+	q->cpu_ns = parkclock_timebase_ns(registry->told);
+	parkclock_registry_unlock_of(registry, pinned);
+	q->tasks = atomic_read(&registry->count);
+	q->run_missed = atomic64_read(&registry->missed);
 }
 
 /**
- * parkclock_tasks_publish() - let those who run hold the clock's VMClock page, too
- * @tasks: the clock's registrations
- * @vm:    the page
+ * parkclock_tasks_publish() - let tasks that run hold the clock's VMClock page, too
+ * @registry: the clock's registrations
+ * @vm:       the page
  *
- * Context: may sleep. Once.
+ * Context: may sleep. Called at most once for a clock.
  */
-void parkclock_tasks_publish(struct parkclock_tasks *tasks, struct parkclock_vmclock *vm)
+void parkclock_tasks_publish(struct parkclock_registry *registry, struct parkclock_vmclock *vm)
 {
-	struct parkclock_task *t;
+	struct parkclock_registration *r;
 
-	mutex_lock(&tasks->lock);
-	parkclock_switch_set_vmclock(tasks, vm);
-	/* What is added from now on knows of it. */
-	list_for_each_entry_rcu(t, &tasks->list, list_link, lockdep_is_held(&tasks->lock)) {
-		parkclock_switch_publish(t);
+	mutex_lock(&registry->lock);
+	parkclock_registry_set_vmclock(registry, vm);
+	/* A registration that is added from now on knows of the page. */
+	list_for_each_entry_rcu(r, &registry->list, list_link, lockdep_is_held(&registry->lock)) {
+		parkclock_switch_publish(r);
 		cond_resched();
 	}
-	mutex_unlock(&tasks->lock);
+	parkclock_registry_unlock(registry);
 }
 
 /**
- * parkclock_tasks_create() - a clock without registrations
- * @tasks: they
+ * parkclock_tasks_add_up() - let what a clock's tasks run be added up
+ * @registry: the registrations
+ * @cpu:      what adds it up
  *
- * Context: any.
+ * Context: may sleep. Called at most once for a clock.
  */
-void parkclock_tasks_create(struct parkclock_tasks *tasks)
+void parkclock_tasks_add_up(struct parkclock_registry *registry, struct parkclock_cpu *cpu)
 {
-	INIT_LIST_HEAD(&tasks->list);
-	mutex_init(&tasks->lock);
-	init_llist_head(&tasks->gone);
-	tasks->reap_irq = IRQ_WORK_INIT_HARD(queue_reap);
-	INIT_WORK(&tasks->reap_work, reap);
-}
+	struct parkclock_registration *r;
+	bool pinned;
 
-/**
- * parkclock_tasks_destroy() - take all registrations of a clock back
- * @tasks: they
- *
- * Context: may sleep, also for grace periods. No calls by users come any more, but
- * tasks fork and die.
- */
-void parkclock_tasks_destroy(struct parkclock_tasks *tasks)
-{
-	struct parkclock_task *t;
-
-	mutex_lock(&tasks->lock);
-	/* What is inherited is added at the end, until its parent is removed. */
-	list_for_each_entry_rcu(t, &tasks->list, list_link, lockdep_is_held(&tasks->lock)) {
-		if (parkclock_switch_remove(t))
-			parkclock_tasks_discard(t);
+	/* Through a view, also when the owner has gone. */
+	pinned = parkclock_registry_lock(registry);
+	parkclock_cpu_ran(cpu, registry->past);
+	/* Whoever reads the sum must not find less than somebody was told before. */
+	parkclock_cpu_tell(cpu, registry->told);
+	parkclock_registry_set_cpu(registry, cpu);
+	/* A registration that is added from now on knows of it. */
+	list_for_each_entry_rcu(r, &registry->list, list_link, lockdep_is_held(&registry->lock)) {
+		parkclock_switch_add_up(r);
 		cond_resched();
 	}
-	mutex_unlock(&tasks->lock);
-	/*
-	 * Probes that have removed others have discarded them then, and queued the irq_work;
-	 * maybe after reap() has freed those, so that none is left here.
-	 */
-	if (tasks->used)
-		synchronize_rcu();
-	irq_work_sync(&tasks->reap_irq);
-	flush_work(&tasks->reap_work);
-	mutex_destroy(&tasks->lock);
+	parkclock_registry_unlock_of(registry, pinned);
 }
 
 /**
- * parkclock_tasks_exit() - leave nothing behind
+ * parkclock_tasks_destroy() - end all registrations of a clock
+ * @registry: the registrations
  *
- * Context: may sleep. There is no clock any more, and no probe runs.
+ * Context: may sleep, waits for nobody. No ioctl can come any more, but tasks still fork and
+ * die.
  */
-void parkclock_tasks_exit(void)
+void parkclock_tasks_destroy(struct parkclock_registry *registry)
 {
-	struct parkclock_task *t, *next;
+	struct parkclock_registration *r;
 
-	irq_work_sync(&refill_irq);
-	cancel_work_sync(&refill_work);
-	llist_for_each_entry_safe(t, next, llist_del_all(&spares), gone_link)
-		kfree(t);
+	mutex_lock(&registry->lock);
+	/* An inherited registration is added at the end, until its parent's is removed. */
+	list_for_each_entry_rcu(r, &registry->list, list_link, lockdep_is_held(&registry->lock)) {
+		if (parkclock_switch_remove(r))
+			parkclock_registration_discard(r);
+		cond_resched();
+	}
+	parkclock_registry_unlock(registry);
+	parkclock_registry_destroy(registry);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Trace events. All but the last are recorded under parkclock_timebase_lock, in the
- * order in which things happened.
+ * Trace events. Those about the page are emitted when parkclock_timebase_lock was released,
+ * a moment after what they report, and in the order in which it happened.
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM parkclock
@@ -40,8 +40,8 @@ TRACE_EVENT(parkclock_wake,
 );
 
 /*
- * A new segment is in the page. @ahead_ns: how far it begins ahead of the host's
- * clock; after a slew this is what the segment before had come to be off by.
+ * A new segment is in the page. @ahead_ns: how far its base is ahead of the host's clock;
+ * after a slew, this is the error that the old segment had by then.
  */
 TRACE_EVENT(parkclock_refresh,
 	TP_PROTO(const struct parkclock_segment *seg, s64 ahead_ns),
@@ -68,8 +68,8 @@ TRACE_EVENT(parkclock_refresh,
 );
 
 /*
- * A page that was valid is replaced: how far it was ahead of the host's clock then,
- * in whole ns; how old its segment is, in cycles; and how often the host's own rate
+ * A valid page is replaced. @error_ns: how far it was ahead of the host's clock then, in
+ * whole ns. @age_cycles: age of its segment. @rate_changes: how often the host's own rate
  * has changed meanwhile.
  */
 TRACE_EVENT(parkclock_accuracy,
@@ -90,8 +90,8 @@ TRACE_EVENT(parkclock_accuracy,
 );
 
 /*
- * The page has become invalid before its window ended: because the host's clock
- * has changed if the epochs differ, else because the updater was stopped.
+ * The page has become invalid before its window ended. If the epochs differ, the host's
+ * clock has changed; else the updater was stopped.
  */
 TRACE_EVENT(parkclock_invalidate,
 	TP_PROTO(u64 segment_epoch, u64 epoch),
@@ -107,8 +107,7 @@ TRACE_EVENT(parkclock_invalidate,
 	TP_printk("segment_epoch=%llu epoch=%llu", __entry->segment_epoch, __entry->epoch)
 );
 
-/* A registered task's being switched in has woken the updater. */
-TRACE_EVENT(parkclock_run_wake,
+DECLARE_EVENT_CLASS(parkclock_task,
 	TP_PROTO(const struct task_struct *task),
 	TP_ARGS(task),
 	TP_STRUCT__entry(
@@ -120,6 +119,18 @@ TRACE_EVENT(parkclock_run_wake,
 		__entry->pid = task->pid;
 	),
 	TP_printk("comm=%s pid=%d", __entry->comm, __entry->pid)
+);
+
+/* Switching in a registered task has woken the updater. */
+DEFINE_EVENT(parkclock_task, parkclock_run_wake,
+	TP_PROTO(const struct task_struct *task),
+	TP_ARGS(task)
+);
+
+/* A registered task has gained privileges by execve(): its registration has ended. */
+DEFINE_EVENT(parkclock_task, parkclock_exec,
+	TP_PROTO(const struct task_struct *task),
+	TP_ARGS(task)
 );
 
 #endif

@@ -14,7 +14,7 @@
 #include "refs.h"
 #include "timebase.h"
 
-/* Why the updater is stopped. It runs when there is no reason left. */
+/* Reasons why the updater is stopped. It runs when no reason is left. */
 #define PARKCLOCK_STOP_UNLOADED	BIT(0)
 #define PARKCLOCK_STOP_DISABLED	BIT(1)
 #define PARKCLOCK_STOP_SUSPEND	BIT(2)
@@ -29,8 +29,9 @@ void parkclock_updater_now(struct parkclock_now *now);
 int parkclock_updater_read(const struct parkclock_clock *clock, int clock_id,
 			   struct parkclock_reading *r);
 void parkclock_updater_query(struct parkclock_query *q);
+void parkclock_updater_query_others(struct parkclock_query *q);
 
-/* For parkclock_updater_get() alone. */
+/* Used by parkclock_updater_get() only. */
 extern atomic_t parkclock_updater_state;
 
 bool parkclock_updater_get_slow(void);
@@ -39,16 +40,15 @@ bool parkclock_updater_get_slow(void);
  * parkclock_updater_get() - take a reference
  * @cycles: the counter now
  *
- * The page is valid when this returns, and a timer keeps it so until the
- * matching put; except where it cannot be (STOPPED, or a counter that may not be
- * used).
+ * The page is valid when this returns, and a timer keeps it valid until the matching put;
+ * except where the page cannot be valid (STOPPED, or a counter that may not be used).
  *
  * Context: any but NMI, also under a run-queue lock.
- * Return: whether this has woken the updater.
+ * Return: true if this has woken the updater.
  */
 static __always_inline bool parkclock_updater_get(u64 cycles)
 {
-	parkclock_refs_get();	/* a full barrier, too */
+	parkclock_refs_get();	/* has a full barrier */
 	if (likely(atomic_read_acquire(&parkclock_updater_state) == PARKCLOCK_ACTIVE &&
 		   !parkclock_timebase_stale(cycles)))
 		return false;

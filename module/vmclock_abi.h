@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The VMClock page, version 1, as we write it: older kernels have no vmclock-abi.h. This is
- * checked against it where there is one.
+ * The VMClock page, version 1, as we write it: older kernels have no vmclock-abi.h. Where
+ * the kernel has one, the build compares this file with it.
  */
 #ifndef PARKCLOCK_VMCLOCK_ABI_H
 #define PARKCLOCK_VMCLOCK_ABI_H
@@ -20,7 +20,7 @@
 #define VMC_STATUS_FREERUNNING		3
 #define VMC_STATUS_UNRELIABLE		4
 
-/* Which fields mean something, and a promise. */
+/* Which fields have a meaning; the last bit is a promise. */
 #define VMC_FLAG_TAI_OFFSET_VALID	BIT(0)
 #define VMC_FLAG_PERIOD_ESTERROR_VALID	BIT(3)
 #define VMC_FLAG_PERIOD_MAXERROR_VALID	BIT(4)
@@ -29,30 +29,30 @@
 #define VMC_FLAG_TIME_MONOTONIC		BIT(7)
 
 /**
- * struct vmc_abi - what readers of VMClock read
+ * struct vmc_abi - the page that readers of VMClock read
  * @magic:	VMC_MAGIC
- * @size:	of the page, in bytes
+ * @size:	size of the page, in bytes
  * @version:	VMC_VERSION
  * @counter_id:	VMC_COUNTER_X86_TSC
- * @time_type:	VMC_TIME_*: what @time_sec counts; from here up constant
- * @seq_count:	odd while what follows is being changed
- * @disruption_marker: another one after the counter was disrupted
+ * @time_type:	VMC_TIME_*: the time in @time_sec. All fields up to here are constant.
+ * @seq_count:	odd while the following fields are being changed
+ * @disruption_marker: differs after the counter was disrupted
  * @flags:	VMC_FLAG_*
  * @pad:	zero
  * @clock_status: VMC_STATUS_*
  * @leap_second_smearing_hint: 0: no smearing
  * @tai_offset_sec: TAI minus UTC, in s
- * @leap_indicator: 0: no leap second is known of
- * @counter_period_shift: for the next fields about the period
+ * @leap_indicator: 0: no leap second is known
+ * @counter_period_shift: see @counter_period_frac_sec
  * @counter_value: the counter at @time_sec
  * @counter_period_frac_sec: seconds per cycle, in 2^-(64 + @counter_period_shift)
- * @counter_period_esterror_rate_frac_sec: its error as far as it is known, in the same unit
- * @counter_period_maxerror_rate_frac_sec: bound of its error, likewise
+ * @counter_period_esterror_rate_frac_sec: estimate of its error, in the same unit
+ * @counter_period_maxerror_rate_frac_sec: bound of its error, in the same unit
  * @time_sec:	the time at @counter_value, whole seconds
- * @time_frac_sec: and the rest, in 2^-64 s
- * @time_esterror_nanosec: the error at @counter_value, as far as it is known
+ * @time_frac_sec: the fraction of that time, in 2^-64 s
+ * @time_esterror_nanosec: estimate of the error at @counter_value
  * @time_maxerror_nanosec: bound of the error at @counter_value
- * @vm_generation_counter: not given
+ * @vm_generation_counter: not used
  */
 struct vmc_abi {
 	__le32 magic;
