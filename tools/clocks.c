@@ -2,9 +2,9 @@
 /*
  * parkclock: which clocks are open, and where
  *
- * /proc/PID/fd has a link for each descriptor. A view has a name of its own, and
- * whatever path the device was opened by, its number is the same. /proc/PID/fdinfo has
- * what there is to know. A process, or a descriptor, that goes meanwhile was not there.
+ * /proc/PID/fd has a link for each descriptor. A view is known by its name, and the device
+ * by its number, whatever path it was opened by. /proc/PID/fdinfo describes the clock. A
+ * process or descriptor that goes meanwhile counts as not there.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -24,10 +24,10 @@ struct search {
 	dev_t device;
 	struct sightings *all;
 	size_t room;
-	struct sighting process;	/* what is known of the one that is looked at */
+	struct sighting process;	/* the values for the descriptor that is being examined */
 };
 
-/* Reads up to @size - 1 bytes, as a string; empty if there is nothing to be read. */
+/* Reads up to @size - 1 bytes, as a string; empty if nothing can be read. */
 static void read_text(int dir, const char *name, char *text, size_t size)
 {
 	const int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
@@ -40,7 +40,7 @@ static void read_text(int dir, const char *name, char *text, size_t size)
 	text[n < 0 ? 0 : n] = '\0';
 }
 
-/* A file system that hangs must not hang us: what it last knew is enough. */
+/* Use what is cached: a file system that hangs must not hang the tool. */
 static bool is_device(int fds, const char *fd, dev_t device)
 {
 	struct statx st;
@@ -61,7 +61,7 @@ static const char *value(const char *info, const char *name)
 	return info ? info + length + 2 : "";
 }
 
-/* 0, or -1 without memory */
+/* Returns 0, or -1 if there is no memory. */
 static int add(struct search *s, const struct sighting *new)
 {
 	struct sightings *all = s->all;
@@ -79,7 +79,7 @@ static int add(struct search *s, const struct sighting *new)
 	return 0;
 }
 
-/* Likewise. @process is its directory. */
+/* Returns 0, or -1 if there is no memory. @process is the directory of the process. */
 static int look_at(struct search *s, int process, int fds, const char *fd)
 {
 	struct sighting new = s->process;
@@ -103,11 +103,11 @@ static int look_at(struct search *s, int process, int fds, const char *fd)
 	return add(s, &new);
 }
 
-/* It may have been given its name to confuse whoever reads that. */
+/* The process may have chosen its name to confuse the reader of the output. */
 static void read_command(int process, char *command, size_t size)
 {
 	read_text(process, "comm", command, size);
-	/* A newline ends it, and may be in it. */
+	/* A newline ends the name, and may also be in it. */
 	if (*command)
 		command[strlen(command) - 1] = '\0';
 	for (; *command; command++)
@@ -173,7 +173,7 @@ static int compare(const void *a, const void *b)
 	return order(x->clock, y->clock) ?: order(x->pid, y->pid) ?: order(x->view, y->view);
 }
 
-/* A process may have many descriptors of one clock. */
+/* A process may have several descriptors of one clock. */
 static void sort(struct sightings *all)
 {
 	size_t kept = 0;
@@ -189,7 +189,7 @@ static void sort(struct sightings *all)
 bool find_clocks(dev_t device, struct sightings *all)
 {
 	struct search s = { .device = device, .all = all };
-	/* A directory that is empty is no /proc. */
+	/* An empty directory is no /proc. */
 	DIR *proc = access("/proc/self/fd", R_OK) ? NULL : opendir("/proc");
 	int err;
 

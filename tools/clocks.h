@@ -14,14 +14,14 @@
 /**
  * struct sighting - a process that has a clock open, or a view of it
  * @clock:        number of the clock
- * @stopped:      by its owner
- * @view:         only a view of it
- * @pid:          of the process
- * @command:      its name; what is not printable ASCII there is a question mark
+ * @stopped:      the clock was stopped by its owner
+ * @view:         the process has only a view of the clock
+ * @pid:          id of the process
+ * @command:      its name; question marks stand for what is not printable ASCII
  * @monotonic_ns: the clock's MONOTONIC minus the host's
- * @boottime_ns:  the same of BOOTTIME
- * @holds:        references held by its owner
- * @tasks:        registered with it
+ * @boottime_ns:  the clock's BOOTTIME minus the host's
+ * @holds:        references that the clock's owner holds
+ * @tasks:        number of tasks registered with the clock
  */
 struct sighting {
 	__u64 clock;
@@ -33,10 +33,10 @@ struct sighting {
 };
 
 /**
- * struct sightings - all that can be seen
+ * struct sightings - all clocks that can be seen
  * @known: false if there is no /proc
- * @count: how many
- * @list:  sorted by clock and process; no two are the same. To be freed.
+ * @count: length of @list
+ * @list:  sorted by clock and process, without duplicates; the caller must free it
  */
 struct sightings {
 	bool known;
@@ -45,13 +45,13 @@ struct sightings {
 };
 
 /**
- * find_clocks() - look for open clocks in the processes that this user may look at
- * @device: whose clocks
- * @all:    all zero; filled in
+ * find_clocks() - find open clocks in the processes that this user may look at
+ * @device: the device whose clocks to find
+ * @all:    zeroed; filled in
  *
  * Processes may come and go meanwhile.
  *
- * Return: true, or false after it has complained.
+ * Return: true, or false after a message.
  */
 bool find_clocks(dev_t device, struct sightings *all);
 

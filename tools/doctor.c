@@ -2,9 +2,9 @@
 /*
  * parkclock doctor: what is wrong, and what to do
  *
- * The list of checks, in the order in which one makes the next one possible; what they
- * find is printed as it is found. Being slow is a warning, only a clock that is wrong, or
- * not there, is a failure.
+ * This file has the list of checks, in an order in which each makes the next one possible,
+ * and prints what each finds. A slow clock is a warning. Only a clock that is wrong or
+ * missing is a failure.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -35,6 +35,7 @@ static const struct check {
 	{ "tsc_allowed", check_tsc, NOTHING },
 	{ "time_namespace", check_time_namespace, NOTHING },
 	{ "registration", check_registration, DEVICE },
+	{ "limits", check_limits, DEVICE },
 	{ "discontinuity", check_discontinuity, DEVICE },
 	{ "reference", check_reference, MEASUREMENT },
 	{ "bounds", check_bounds, MEASUREMENT },
@@ -63,12 +64,12 @@ void find(struct finding *f, enum verdict result, const char *advice, const char
 	va_end(args);
 }
 
-/* Length of the UTF-8 character at @s; 0 if it is none. */
+/* Length of the UTF-8 character at @s; 0 if there is none. */
 static int utf8_length(const unsigned char *s)
 {
 	static const struct {
 		unsigned char mask, lead;
-		unsigned int least;	/* what is below has a shorter form */
+		unsigned int least;	/* smaller characters have a shorter form */
 	} forms[] = { { 0xe0, 0xc0, 0x80 }, { 0xf0, 0xe0, 0x800 }, { 0xf8, 0xf0, 0x10000 } };
 
 	if (*s < 0x80)
@@ -88,7 +89,7 @@ static int utf8_length(const unsigned char *s)
 	return 0;
 }
 
-/* As JSON; what is not text, such as in a path, becomes U+FFFD. */
+/* Print as JSON. Bytes that are not text, as in a path, become U+FFFD. */
 static void print_string(const char *string)
 {
 	const unsigned char *s = (const unsigned char *)string;
@@ -164,22 +165,22 @@ static void print_text_end(const unsigned int *counts)
 	printf("\n%u failure%s, %u warning%s: %s\n", counts[FAILURE],
 	       counts[FAILURE] == 1 ? "" : "s", counts[WARNING],
 	       counts[WARNING] == 1 ? "" : "s",
-	       counts[FAILURE] ? "the clock cannot be used, or not be trusted." :
-	       counts[WARNING] ? "the clock is right, but not all is as it could be." :
+	       counts[FAILURE] ? "the clock cannot be used, or cannot be trusted." :
+	       counts[WARNING] ? "the clock is right, but something could be better." :
 				 "the clock is well.");
 }
 
-/* A check that cannot be made says why. */
+/* The reason why a check cannot be made. */
 static void look(const struct check *c, struct patient *p, struct finding *f)
 {
 	if (c->need >= DEVICE && !p->pc) {
-		find(f, SKIPPED, NULL, "Not looked at: the device could not be opened.");
+		find(f, SKIPPED, NULL, "Not checked: the device could not be opened.");
 		return;
 	}
 	if (c->need == MEASUREMENT && !p->measured)
 		measure(p);
 	if (c->need == MEASUREMENT && p->m.hold_errno && c->look != check_reference)
-		find(f, SKIPPED, NULL, "Not looked at: no reference to the clock could be held.");
+		find(f, SKIPPED, NULL, "Not checked: no reference to the clock could be held.");
 	else
 		c->look(p, f);
 }
@@ -216,7 +217,7 @@ static bool parse_for(const char *arg, __s64 *ns)
 		return false;
 	if (*ns >= SECONDS_MIN * NSEC_PER_SEC && *ns <= SECONDS_MAX * NSEC_PER_SEC)
 		return true;
-	complain("--seconds of doctor is 0.1 at least and 3600 at most; not '%s'.", arg);
+	complain("--seconds of doctor takes 0.1 to 3600, not '%s'.", arg);
 	return false;
 }
 
@@ -252,18 +253,19 @@ static int run(const struct command *self, int argc, char **argv, const char *de
 
 const struct command cmd_doctor = {
 	.name = "doctor",
+	.summary = "examine the host, check the clock, say what to do",
 	.help = "usage: parkclock doctor [--seconds N] [--json]\n"
 		"\n"
-		"Looks at the host (module, device, rights, TSC, clocksource, time namespace), then\n"
-		"holds a reference and checks the clock against clock_gettime: error bounds, that\n"
-		"it never goes back between CPUs, and its rate. Each check is ok, a note, a warning\n"
-		"or a failure (or skipped), with what was found and what to do about it. Keeps\n"
-		"the CPUs busy while it measures.\n"
+		"Examines the host (module, device, rights, TSC, clocksource, time namespace). Then\n"
+		"holds a reference and checks the clock against clock_gettime: its error bounds, its\n"
+		"rate, and that it never goes back between CPUs. Each check is ok, a note, a warning,\n"
+		"a failure or skipped, with what was found and what to do about it. Keeps the CPUs\n"
+		"busy while it measures.\n"
 		"\n"
-		"  --seconds N    measure for so long (default 2, 0.1 to 3600)\n"
-		"  --json         one JSON object\n"
-		"  --help         this text\n"
+		"  --seconds N    measure for this long (default 2, 0.1 to 3600)\n"
+		"  --json         print one JSON object\n"
+		"  --help         show this text\n"
 		"\n"
-		"Exit status: 0 without a failure, 1 with one, 2 (wrong usage).\n",
+		"Exit status: 0 (no check is a failure), 1 (a check is a failure), 2 (wrong usage).\n",
 	.run = run,
 };

@@ -10,12 +10,12 @@
 
 #include "tool.h"
 
-#define SAY(one, other)	one " " other	/* a text that is too long for a line */
+#define SAY(one, other)	one " " other	/* joins a text that is too long for a line */
 
 enum verdict { OK, NOTE, WARNING, FAILURE, SKIPPED };
 
 /**
- * struct finding - what a check has to say
+ * struct finding - the result of a check
  * @result: of OK to SKIPPED
  * @text:   what was found, one sentence or two
  * @advice: what to do about it; NULL with OK and SKIPPED
@@ -27,39 +27,39 @@ struct finding {
 };
 
 /**
- * find() - fill in a finding, as printf
+ * find() - fill in a finding; the text as printf does
  * @f:      the finding
- * @result: a field of it, as the next
- * @advice: it is not copied
- * @fmt:    of the text
+ * @result: its member @result
+ * @advice: its member @advice, which is not copied
+ * @fmt:    format of its text
  */
 void find(struct finding *f, enum verdict result, const char *advice, const char *fmt, ...)
 	__attribute__((__format__(__printf__, 4, 5)));
 
 /**
- * struct measurement - the clock against clock_gettime()
+ * struct measurement - the clock, compared with clock_gettime()
  * @hold_errno:	why no reference could be held or given back, or 0
  * @read_errno:	why READ failed, or 0
- * @page_used:	may the page have a time (for the host keeps time by the TSC, the
- *		updater runs, and RDTSC is allowed)?
- * @ns:		how long it was measured, of CLOCK_MONOTONIC
+ * @page_used:	the page can have a time: the host keeps time by the TSC, the updater runs,
+ *		and RDTSC is allowed
+ * @ns:		how long the measurement took, by CLOCK_MONOTONIC
  * @by_page:	readings from the page that were compared with clock_gettime()
- * @by_read:	and by READ
+ * @by_read:	readings by READ that were compared
  * @expired:	times that the page had no time, though a reference was held
  * @unjudged:	readings that were off while the host's clock was being changed
  * @wrong:	readings that were off by more than their bound, and not unjudged
  * @outside_ns:	the largest distance of a reading from its bracket
- * @wrong_ns:	and from its bracket and bound
- * @best_ns:	least bound
- * @median_ns:	and that which half of the readings had
- * @threads:	that passed a maximum to each other
+ * @wrong_ns:	the largest distance of a reading from its bracket and bound
+ * @best_ns:	the least bound
+ * @median_ns:	the bound that half of the readings did not exceed
+ * @threads:	threads that passed the largest reading to each other
  * @passed:	readings that they compared with it
- * @back:	those that were less
+ * @back:	readings that were less than it
  * @back_ns:	by how much at most
  * @rate_ppb:	how much faster than CLOCK_MONOTONIC the clock was
  * @slack_ppb:	how far from 0 that may be, by the bounds of the readings
  * @counter_ppb: how much faster than nominal the counter was
- * @counter:	is @counter_ppb known?
+ * @counter:	@counter_ppb is known
  */
 struct measurement {
 	int hold_errno, read_errno;
@@ -76,11 +76,11 @@ struct measurement {
 
 /**
  * struct patient - what is examined
- * @device:	path
+ * @device:	path of the device
  * @pc:		the device, or NULL
- * @open_errno:	and why
+ * @open_errno:	why @pc is NULL
  * @for_ns:	how long to measure
- * @quiet:	no progress, please
+ * @quiet:	show no progress
  * @m:		valid if @measured
  */
 struct patient {
@@ -95,17 +95,18 @@ struct patient {
 
 /**
  * measure() - hold a reference and compare, for p->for_ns
- * @p: with the device open; p->m is filled in
+ * @p: has the device open; p->m is filled in
  */
 void measure(struct patient *p);
 
-/* The checks: each looks at one thing and says what it found. */
+/* The checks: each examines one thing and fills in what it found. */
 typedef void check_fn(struct patient *p, struct finding *f);
 
 check_fn check_module, check_device, check_abi, check_write, check_cpu, check_clocksource,
-	check_virtual, check_tsc, check_time_namespace, check_registration, check_discontinuity;
+	check_virtual, check_tsc, check_time_namespace, check_registration, check_limits,
+	check_discontinuity;
 
-/* These need the measurement, and all but the first that it could be made. */
+/* These need a measurement, and all but the first need a successful one. */
 check_fn check_reference, check_bounds, check_monotonic, check_rate;
 
 #endif /* DOCTOR_H */

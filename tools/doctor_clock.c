@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * parkclock doctor: the clock against clock_gettime()
+ * parkclock doctor: the clock, compared with clock_gettime()
  *
- * With a reference held, the first half of the time each reading is taken between two
- * calls of clock_gettime() and must lie between them, give or take its bound. In the
- * second half threads on all CPUs pass the largest reading to each other, and must
- * not get less. The rate is taken over all of it.
+ * A reference is held throughout. In the first half of the time each reading is taken
+ * between two calls of clock_gettime() and must lie between them, give or take its bound. In
+ * the second half threads on all CPUs pass the largest reading to each other, and must not
+ * get less. The rate is measured over the whole time.
  *
- * While the host's clock is being changed, clock_gettime() may know of it on one CPU
- * a moment before the page is invalid. So a reading that is off is judged only if
- * nothing has changed since the last look: see undisturbed().
+ * While the host's clock is being changed, clock_gettime() on one CPU may know the change a
+ * moment before the page is invalid. So a reading that is off is judged only if nothing has
+ * changed since the last look: see undisturbed().
  *
- * Where this process may not read the TSC, clock_gettime() would read it in user
- * space, and kill; then it is called as a system call, and nothing else here does.
+ * Where this process may not read the TSC, clock_gettime() in the vDSO would read it, and the
+ * process would be killed. Then clock_gettime() is called as a system call, and nothing else
+ * here reads the TSC.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -25,15 +26,15 @@
 
 #include "doctor.h"
 
-#define SAMPLES		4096	/* of the bounds, for their median */
-#define BURST		256	/* readings from one look at the clock's changes to the next */
-#define READ_EVERY	1000	/* readings of a thread are from the page, then one is not */
+#define SAMPLES		4096	/* number of bounds that are kept, for their median */
+#define BURST		256	/* readings between two looks at the changes of the host's clock */
+#define READ_EVERY	1000	/* page readings of a thread between two by READ */
 #define MAX_CPUS	8192
 #define PROGRESS_NS	(NSEC_PER_SEC / 4)
 
 static const clockid_t ids[] = { CLOCK_MONOTONIC, CLOCK_REALTIME, CLOCK_BOOTTIME, CLOCK_TAI };
 
-/* What counts the changes of the host's clock. */
+/* Both change with the host's clock. */
 struct changes {
 	__u64 epoch;
 	__u64 generation;
@@ -62,8 +63,8 @@ static __s64 host_ns(const struct parkclock *pc, clockid_t id)
 }
 
 /*
- * A change that is under way on another CPU is complete, for the page too, when
- * this returns: the system call waits for it, which the vDSO does not.
+ * When this returns, a change that was under way on another CPU is complete, for the page
+ * too: the system call waits for it, which the vDSO does not.
  */
 static struct changes look_at_changes(struct parkclock *pc)
 {
@@ -84,7 +85,7 @@ static struct changes look_at_changes(struct parkclock *pc)
 	return c;
 }
 
-/* Since the last look. */
+/* Has nothing changed since the last look? */
 static bool undisturbed(struct work *w)
 {
 	const struct changes before = w->changes;
@@ -93,7 +94,7 @@ static bool undisturbed(struct work *w)
 	return w->changes.epoch == before.epoch && w->changes.generation == before.generation;
 }
 
-/* A line that is written over and over, and gone at the end. */
+/* Writes one line over and over, and clears it at the end. */
 static void progress(struct work *w, __s64 now)
 {
 	if (w->p->quiet || now < w->progress_ns)
@@ -109,7 +110,7 @@ static void progress_end(const struct work *w)
 		fputs("\r\033[K", stderr);
 }
 
-/* A fair sample of all of them, however many there are. */
+/* Keeps a fair sample of the bounds, however many there are. */
 static void note_bound(struct work *w, __u64 error_ns)
 {
 	__u64 at = w->sampled++;
@@ -144,7 +145,7 @@ struct bracketed {
 	__s64 before, after;	/* clock_gettime() */
 };
 
-/* False if there was no time to be had. */
+/* Returns false if there was no time. */
 static bool take(struct work *w, clockid_t id, bool by_page, struct bracketed *b)
 {
 	struct parkclock *pc = w->p->pc;
@@ -184,7 +185,7 @@ static void judge(struct work *w, const struct bracketed *b)
 		m->outside_ns = outside;
 }
 
-/* From the page, if it may be asked and has the time; else by READ. */
+/* Reads the page, if it can have a time and has one; else by READ. */
 static bool take_either(struct work *w, clockid_t id, bool by_page, struct bracketed *b)
 {
 	struct measurement *m = w->m;
@@ -202,7 +203,7 @@ static bool take_either(struct work *w, clockid_t id, bool by_page, struct brack
 	return true;
 }
 
-/* All clocks by turns; each by READ once in a burst. */
+/* Reads all clocks in turn; each by READ once in a burst. */
 static void compare_readings(struct work *w, __s64 until)
 {
 	const int clocks = ARRAY_SIZE(ids);
@@ -221,7 +222,7 @@ static void compare_readings(struct work *w, __s64 until)
 	} while (now < until);
 }
 
-/* What the threads share: the largest reading of each clock that never goes back. */
+/* Shared by the threads: the largest reading of each clock that never goes back. */
 struct relay {
 	struct parkclock *pc;
 	bool page_used;
@@ -265,14 +266,14 @@ static void *run_relay(void *arg)
 	const unsigned int clocks = ARRAY_SIZE(relay_ids);
 	struct runner *r = arg;
 
-	/* Some readings there must be, also where nobody gives it a CPU in time. */
+	/* Takes a least number of readings, even if the thread gets a CPU too late. */
 	for (unsigned int i = 0; i < clocks * READ_EVERY ||
 	     !atomic_load_explicit(&r->relay->stop, memory_order_relaxed); i++)
 		pass(r, i / READ_EVERY % clocks, r->relay->page_used && i % READ_EVERY);
 	return NULL;
 }
 
-/* On one CPU; or where the kernel puts it, if that has gone off-line. */
+/* Runs on one CPU; or where the kernel puts it, if that CPU has gone off-line. */
 static bool start_runner(struct runner *r)
 {
 	cpu_set_t *set = CPU_ALLOC(MAX_CPUS);
@@ -294,7 +295,7 @@ static bool start_runner(struct runner *r)
 	return !err;
 }
 
-/* A runner for each CPU that this process may run on, two at least. */
+/* Starts a thread for each CPU that this process may run on, two at least. */
 static unsigned int find_runners(struct runner **runners, struct relay *relay)
 {
 	cpu_set_t *set = CPU_ALLOC(MAX_CPUS);
@@ -351,7 +352,7 @@ static void pass_readings(struct work *w, __s64 until)
 	free(runners);
 }
 
-/* A reading of MONOTONIC whose bracket is narrow, as they go. */
+/* Takes a reading of MONOTONIC with a bracket that is as narrow as possible. */
 static struct bracketed take_narrow(struct work *w)
 {
 	struct bracketed best = { .after = INT64_MAX }, b;
@@ -370,7 +371,7 @@ static void find_rate(struct work *w, const struct bracketed *a, const struct br
 {
 	struct measurement *m = w->m;
 	struct parkclock_query q;
-	/* Doubled, so that half a ns is not lost */
+	/* doubled, so that half a ns is not lost */
 	const __s64 host2 = b->before + b->after - a->before - a->after;
 	const __s64 off2 = 2 * (b->r.ns - a->r.ns) - host2;
 	const __s64 slack2 = b->after - b->before + a->after - a->before +
@@ -385,7 +386,7 @@ static void find_rate(struct work *w, const struct bracketed *a, const struct br
 				 1e9;
 }
 
-/* May the page have a time? If not, other checks have said why. */
+/* Can the page have a time? If not, other checks have said why. */
 static bool page_used(struct parkclock *pc)
 {
 	struct parkclock_query q;
@@ -402,7 +403,7 @@ static void measure_held(struct work *w)
 	w->m->page_used = page_used(w->p->pc);
 	first = take_narrow(w);
 	compare_readings(w, w->start_ns + w->p->for_ns / 2);
-	/* The machine may have stood still, so the other half begins here. */
+	/* The machine may have stood still, so the second half begins now. */
 	pass_readings(w, host_ns(w->p->pc, CLOCK_MONOTONIC) + w->p->for_ns / 2);
 	last = take_narrow(w);
 	progress_end(w);
@@ -433,7 +434,7 @@ void measure(struct patient *p)
 #define REPORT SAY("This is a fault of the module: report it, with what \"parkclock status\"", \
 		   "and \"dmesg\" say.")
 
-/* What is now and then is no fault: the machine stood still, or its clock was changed. */
+/* Rarely no time is no fault: the machine stood still, or its clock was changed. */
 static bool expires_often(const struct measurement *m)
 {
 	return m->expired > 2 + (__u64)(m->ns / NSEC_PER_SEC);
@@ -445,7 +446,7 @@ void check_reference(struct patient *p, struct finding *f)
 
 	if (m->hold_errno)
 		find(f, FAILURE, parkclock_explain(m->hold_errno),
-		     "A reference to the clock could not be held, or not be given back: %s.",
+		     "A reference to the clock could not be held, or could not be given back: %s.",
 		     strerror(m->hold_errno));
 	else if (!m->page_used)
 		find(f, NOTE, "See the warnings above, and try again.",
@@ -457,11 +458,11 @@ void check_reference(struct patient *p, struct finding *f)
 	else if (expires_often(m))
 		find(f, WARNING,
 		     SAY("If the machine stands still at times, raise the module's parameter",
-			 "interval_ms or window_intervals; or see who changes its clock so often."),
+			 "interval_ms or window_intervals; or find out what changes its clock."),
 		     "A reference was held, but in %llu of %llu tries the page had no time.",
 		     m->expired, m->expired + m->by_page);
 	else if (m->expired)
-		find(f, NOTE, "Nothing needs to be done, if it is rare.",
+		find(f, NOTE, "Nothing needs to be done if this is rare.",
 		     SAY("A reference was held, but in %llu of %llu tries the page had no time:",
 			 "the machine stood still, or its clock was changed."),
 		     m->expired, m->expired + m->by_page);
@@ -481,11 +482,11 @@ void check_bounds(struct patient *p, struct finding *f)
 		     "The clock could not be read by READ: %s.", strerror(m->read_errno));
 	else if (m->wrong)
 		find(f, FAILURE, REPORT,
-		     SAY("%llu of %llu readings were further from clock_gettime than their bound,",
+		     SAY("%llu of %llu readings were farther from clock_gettime than their bound,",
 			 "by %llu ns at most."),
 		     m->wrong, readings, m->wrong_ns);
 	else if (m->unjudged > readings / 2)
-		find(f, WARNING, "See who changes it, and try again then.",
+		find(f, WARNING, "Find out what changes the clock, stop it, and try again.",
 		     SAY("The host's clock is being changed all the time:",
 			 "%llu of %llu readings could not be judged."),
 		     m->unjudged, readings);
@@ -502,14 +503,14 @@ void check_monotonic(struct patient *p, struct finding *f)
 
 	if (m->back)
 		find(f, FAILURE, REPORT,
-		     "%llu of %llu readings were less than one before, by %llu ns at most.",
+		     "%llu of %llu readings were less than an earlier one, by %llu ns at most.",
 		     m->back, m->passed, m->back_ns);
 	else if (!m->passed)
 		find(f, WARNING, "Raise the limits of threads and memory, and try again.",
 		     "Not known: no threads could be started, or they could not read.");
 	else
 		find(f, OK, NULL,
-		     "%llu readings by %u threads on all CPUs: none was less than one before.",
+		     "%llu readings by %u threads on all CPUs: none was less than an earlier one.",
 		     m->passed, m->threads);
 }
 
@@ -519,7 +520,7 @@ void check_rate(struct patient *p, struct finding *f)
 	char counter[64] = "";
 
 	if (m->read_errno) {
-		find(f, SKIPPED, NULL, "Not looked at: the clock could not be read.");
+		find(f, SKIPPED, NULL, "Not checked: the clock could not be read.");
 		return;
 	}
 	if (m->counter)
@@ -528,11 +529,11 @@ void check_rate(struct patient *p, struct finding *f)
 	if (m->rate_ppb > m->slack_ppb || -m->rate_ppb > m->slack_ppb)
 		find(f, FAILURE, REPORT,
 		     SAY("In %.3f s the clock was %+.0f ppb faster than CLOCK_MONOTONIC,",
-			 "but its bounds allow for %.0f ppb only.%s"),
+			 "but its bounds allow only %.0f ppb.%s"),
 		     m->ns / 1e9, m->rate_ppb, m->slack_ppb, counter);
 	else
 		find(f, OK, NULL,
 		     SAY("In %.3f s the clock was %+.0f ppb faster than CLOCK_MONOTONIC;",
-			 "its bounds allow for %.0f ppb.%s"),
+			 "its bounds allow %.0f ppb.%s"),
 		     m->ns / 1e9, m->rate_ppb, m->slack_ppb, counter);
 }

@@ -1,27 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * parkclock doctor: what the host is like
+ * parkclock doctor: the host
  *
- * Taken from the files of /proc and /sys. Where these are not there, as in some
- * containers, nothing is known, which is a note.
+ * The facts come from files of /proc and /sys. Where these are missing, as in some
+ * containers, nothing is known, and the result is a note.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "doctor.h"
+#include "query.h"
 
 #define MODULE		"/sys/module/parkclock"
 #define CLOCKSOURCE	"/sys/devices/system/clocksource/clocksource0/"
 
-#define MOUNT_SYS	"Mount /sys, or look at the host itself, if it is to be known."
-#define MOUNT_PROC	"Mount /proc, or look at the host itself, if it is to be known."
+#define MOUNT_SYS	"To find out, mount /sys, or run this on the host itself."
+#define MOUNT_PROC	"To find out, mount /proc, or run this on the host itself."
 #define NO_FLAGS	"Not known: /proc/cpuinfo does not show the flags of the CPU."
 
-/* The first line of a file, without its end; false with errno. */
+/* Reads the first line of a file, without its end; false with errno. */
 static bool read_line(const char *path, char *line, int size)
 {
 	FILE *f = fopen(path, "re");
@@ -48,7 +50,7 @@ static bool has_word(const char *line, const char *word)
 	return false;
 }
 
-/* The flags of the first CPU: a line to be freed, or NULL. */
+/* The flags of the first CPU: a line that the caller frees, or NULL. */
 static char *cpu_flags(void)
 {
 	FILE *f = fopen("/proc/cpuinfo", "re");
@@ -86,7 +88,7 @@ void check_module(struct patient *p, struct finding *f)
 		return;
 	}
 	if (!read_line(MODULE "/parameters/enabled", enabled, sizeof(enabled)))
-		find(f, NOTE, "Try as root, if it is to be known.",
+		find(f, NOTE, "To find out, run this as root.",
 		     "The module is loaded; its parameter enabled cannot be read: %s.",
 		     strerror(errno));
 	else if (*enabled != 'Y')
@@ -98,7 +100,7 @@ void check_module(struct patient *p, struct finding *f)
 		find(f, OK, NULL, "The module is loaded, and enabled.");
 }
 
-/* A device whose pages are not understood could be opened: see check_abi(). */
+/* Opening succeeded even if the pages are not understood: see check_abi(). */
 void check_device(struct patient *p, struct finding *f)
 {
 	if (p->pc || p->open_errno == EPROTO)
@@ -112,34 +114,39 @@ void check_device(struct patient *p, struct finding *f)
 void check_abi(struct patient *p, struct finding *f)
 {
 	if (p->pc)
-		find(f, OK, NULL, "The device's pages follow version %d, or one that extends it.",
+		find(f, OK, NULL, "The device's pages follow version %d, or extend it.",
 		     PARKCLOCK_VERSION);
 	else if (p->open_errno == EPROTO)
 		find(f, FAILURE, parkclock_explain_open(EPROTO),
-		     "The device's pages follow another specification than version %d.",
+		     "The device's pages do not follow version %d of the specification.",
 		     PARKCLOCK_VERSION);
 	else
-		find(f, SKIPPED, NULL, "Not looked at: the device could not be opened.");
+		find(f, SKIPPED, NULL, "Not checked: the device could not be opened.");
 }
 
 void check_write(struct patient *p, struct finding *f)
 {
 	const int fd = open(p->device, O_RDWR | O_CLOEXEC);
+	const int err = errno;
+	struct stat st;
 
-	if (fd < 0) {
-		find(f, NOTE, "If it must, allow it to write (chmod, or a udev rule), or be root.",
-		     SAY("%s cannot be opened for writing: %s.",
-			 "Only tasks of one's own process can be registered, not of others."),
-		     p->device, strerror(errno));
+	if (fd >= 0) {
+		close(fd);
+		find(f, OK, NULL, "%s can be opened for writing, too: tasks can be registered.",
+		     p->device);
 		return;
 	}
-	close(fd);
-	find(f, OK, NULL,
-	     "%s can be opened for writing, too: tasks of other processes can be registered.",
-	     p->device);
+	find(f, NOTE, !stat(p->device, &st) && !(st.st_mode & 0020) ?
+	     SAY("Only root may write. To let the group clock, as root: install the udev rule",
+		 "(\"make install\"), and \"udevadm trigger --name-match=parkclock\".") :
+	     SAY("To change that, as root: \"usermod -a -G clock USER\", and log in anew;",
+		 "or be root."),
+	     SAY("%s cannot be opened for writing: %s. It can be read and held,",
+		 "but tasks cannot be registered, and the host's counters are hidden."),
+	     p->device, strerror(err));
 }
 
-enum { WORDS = 80 };	/* room for all that check_cpu() knows */
+enum { WORDS = 80 };	/* room for all the words that check_cpu() knows */
 
 static void add_word(char *words, const char *word)
 {
@@ -168,8 +175,8 @@ void check_cpu(struct patient *p, struct finding *f)
 	free(flags);
 	if (*lacks)
 		find(f, NOTE,
-		     SAY("See by \"clocksource\" whether the kernel trusts it all the same.",
-			 "Let a virtual machine have an invariant TSC."),
+		     SAY("See by \"clocksource\" whether the kernel trusts the TSC all the same.",
+			 "In a virtual machine, enable an invariant TSC."),
 		     "The CPU does not promise that its TSC keeps its rate: it lacks%s.", lacks);
 	else
 		find(f, OK, NULL, "The CPU's TSC keeps its rate:%s.", has);
@@ -177,7 +184,7 @@ void check_cpu(struct patient *p, struct finding *f)
 
 #define CHOOSE_TSC "As root: echo tsc >" CLOCKSOURCE "current_clocksource."
 
-/* What to do about another clocksource than the TSC. */
+/* What to do about a clocksource that is not the TSC. */
 static const char *clocksource_advice(const char *now)
 {
 	char available[256];
@@ -185,13 +192,13 @@ static const char *clocksource_advice(const char *now)
 	if (!read_line(CLOCKSOURCE "available_clocksource", available, sizeof(available)) ||
 	    !has_word(available, "tsc"))
 		return SAY("The kernel does not trust the TSC: \"dmesg\" may say why.",
-			   "If you know that it is wrong, boot with tsc=reliable.");
+			   "If you know that the kernel is wrong, boot with tsc=reliable.");
 	if (!strcmp(now, "kvm-clock"))
 		return SAY(CHOOSE_TSC, "To make it last, boot with no-kvmclock.");
 	return SAY(CHOOSE_TSC, "To make it last, boot with clocksource=tsc.");
 }
 
-/* For when /sys does not say: the module knows, too. */
+/* The module knows, too: for when /sys does not say. */
 static bool counter_unusable(struct patient *p)
 {
 	struct parkclock_query q;
@@ -213,7 +220,7 @@ void check_clocksource(struct patient *p, struct finding *f)
 			     strerror(errno));
 	} else if (!strcmp(now, "tsc-early")) {
 		find(f, NOTE, "Wait some seconds, and try again.",
-		     "The kernel still measures the TSC (tsc-early).");
+		     "The kernel is still measuring the TSC (tsc-early).");
 	} else if (strcmp(now, "tsc") || unusable) {
 		find(f, WARNING, clocksource_advice(now),
 		     "The host keeps time by %s, not by the TSC: every read is slow.", now);
@@ -234,14 +241,14 @@ void check_virtual(struct patient *p, struct finding *f)
 	if (!known)
 		find(f, NOTE, MOUNT_PROC, NO_FLAGS);
 	else if (!is_virtual)
-		find(f, OK, NULL, "The machine has no hypervisor, or one that hides.");
+		find(f, OK, NULL, "The machine has no hypervisor, or the hypervisor hides.");
 	else if (!strncmp(now, "tsc", 3))
-		find(f, OK, NULL, "A virtual machine, which keeps time by the TSC nevertheless.");
+		find(f, OK, NULL, "This virtual machine keeps time by the TSC nevertheless.");
 	else
 		find(f, NOTE,
-		     SAY("Let its hypervisor offer an invariant TSC, and its kernel choose it",
+		     SAY("Let the hypervisor offer an invariant TSC, and the kernel choose it",
 			 "(under KVM: boot with no-kvmclock)."),
-		     SAY("A virtual machine: those often keep time by a clock of their hypervisor,",
+		     SAY("This is a virtual machine. Many keep time by their hypervisor's clock,",
 			 "such as kvm-clock."));
 }
 
@@ -253,16 +260,16 @@ void check_tsc(struct patient *p, struct finding *f)
 	if (prctl(PR_GET_TSC, &mode))
 		find(f, WARNING, "Allow prctl(PR_GET_TSC) in the configuration of the sandbox.",
 		     SAY("Whether this process may read the TSC cannot be known: %s.",
-			 "It does not then, and every read is slow."),
+			 "So it does not read it, and every read is slow."),
 		     strerror(errno));
 	else if (mode != PR_TSC_ENABLE)
-		find(f, WARNING, "Start it from a process that may: this is inherited.",
+		find(f, WARNING, "Start this from a process that may: the right is inherited.",
 		     "This process may not read the TSC (PR_SET_TSC): every read is slow.");
 	else
 		find(f, OK, NULL, "This process may read the TSC.");
 }
 
-/* Two links that both can be read, and are not the same. */
+/* Can both links be read, and do they differ? */
 static bool links_differ(const char *one, const char *other)
 {
 	char a[64], b[64];
@@ -272,7 +279,7 @@ static bool links_differ(const char *one, const char *other)
 	return m >= 0 && n >= 0 && (m != n || memcmp(a, b, m));
 }
 
-/* Seconds of MONOTONIC and BOOTTIME; 0 where it is not known. */
+/* Offsets of MONOTONIC and BOOTTIME in seconds; 0 if unknown. */
 static void read_offsets(double *monotonic, double *boottime)
 {
 	FILE *f = fopen("/proc/self/timens_offsets", "re");
@@ -306,23 +313,66 @@ void check_time_namespace(struct patient *p, struct finding *f)
 	read_offsets(&monotonic, &boottime);
 	if (links_differ("/proc/self/ns/time", "/proc/1/ns/time") || monotonic || boottime)
 		find(f, NOTE,
-		     SAY("Nothing needs to be done: a clock reads as clock_gettime does where it",
-			 "was opened. So open it inside."),
+		     SAY("Nothing needs to be done if the clock is opened in this namespace:",
+			 "a clock reads as clock_gettime does where the clock was opened."),
 		     SAY("This process is in a time namespace: to MONOTONIC it adds %.9g s,",
 			 "to BOOTTIME %.9g s."), monotonic, boottime);
 	else
 		find(f, OK, NULL,
-		     "This process is in the first time namespace, for all it can see.");
+		     "This process seems to be in the initial time namespace.");
 }
 
-/* Tried on this thread, for a moment. */
+/* Tries it on this thread, for a moment. */
 void check_registration(struct patient *p, struct finding *f)
 {
-	if (parkclock_register(p->pc, 0, 0) || parkclock_unregister(p->pc, 0, 0))
+	struct parkclock *pc = parkclock_open_owner(p->device);
+
+	if (!pc)
+		find(f, NOTE, "See \"write_access\".",
+		     "Tasks cannot be registered by this user: %s.", strerror(errno));
+	else if (parkclock_register(pc, 0, 0) || parkclock_unregister(pc, 0, 0))
 		find(f, WARNING, parkclock_explain_register(errno),
 		     "Tasks cannot be registered: %s.", strerror(errno));
 	else
 		find(f, OK, NULL, "Tasks can be registered.");
+	parkclock_close(pc);
+}
+
+#define RAISE	"Raise the module's parameter of that name, or close some."
+
+/* A limit is near if less than a tenth of it is left. */
+static bool near(__u32 used, __u32 most)
+{
+	return most && used > most - most / 10;
+}
+
+void check_limits(struct patient *p, struct finding *f)
+{
+	struct parkclock_limits l;
+
+	if (parkclock_limits(p->pc, &l)) {
+		find(f, FAILURE, "Install the module and this program from the same release.",
+		     "the module does not tell its limits: %s", strerror(errno));
+		return;
+	}
+	for (int i = 0; i < PARKCLOCK_LIMITS; i++) {
+		const struct parkclock_limit *limit = &l.limit[i];
+
+		if (near(limit->user_used, limit->user_most)) {
+			find(f, WARNING, RAISE,
+			     "user_%s: %u of %u are used", limit_names[i], limit->user_used,
+			     limit->user_most);
+			return;
+		}
+		if (near(limit->host_used, limit->host_most)) {
+			find(f, WARNING, RAISE,
+			     "host_%s: %u of %u are used", limit_names[i], limit->host_used,
+			     limit->host_most);
+			return;
+		}
+	}
+	find(f, OK, NULL, "this user has %u of %u clocks; no limit is near",
+	     l.limit[PARKCLOCK_LIMIT_CLOCKS].user_used, l.limit[PARKCLOCK_LIMIT_CLOCKS].user_most);
 }
 
 void check_discontinuity(struct patient *p, struct finding *f)
@@ -337,8 +387,8 @@ void check_discontinuity(struct patient *p, struct finding *f)
 		     "The host's clocks have not jumped since the module was loaded.");
 	else
 		find(f, NOTE,
-		     SAY("Nothing needs to be done; but readings of different generations, such as",
-			 "from before and after, cannot be subtracted."),
-		     "The host's clocks have jumped, the last time: %s (generation %llu).",
+		     SAY("Nothing needs to be done. But readings of different generations, one",
+			 "from before and one from after a jump, cannot be subtracted."),
+		     "The host's clocks have jumped. The last reason: %s (generation %llu).",
 		     reason_text(q.reason), q.generation);
 }

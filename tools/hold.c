@@ -9,7 +9,7 @@
 
 #include "tool.h"
 
-/* The end is printed after the release: who reads it may rely on it. */
+/* Print the end after the release, so that a reader of the line may rely on it. */
 static int hold_until(struct parkclock *pc, __s64 time_ns)
 {
 	int sig;
@@ -67,12 +67,13 @@ static int run(const struct command *self, int argc, char **argv, const char *de
 
 const struct command cmd_hold = {
 	.name = "hold",
+	.summary = "hold a reference, which keeps the clock awake",
 	.help = "usage: parkclock hold [--time SECONDS]\n"
 		"\n"
 		"Holds a reference, so that the page stays valid, until SIGINT (Ctrl-C), SIGTERM\n"
 		"or SIGHUP.\n"
 		"\n"
-		"  --time SECONDS  for this long at most\n"
-		"  --help          this text\n",
+		"  --time SECONDS  release the reference after this time at the latest\n"
+		"  --help          show this text\n",
 	.run = run,
 };

@@ -2,13 +2,13 @@
 /*
  * libparkclock: the time from /dev/parkclock
  *
- * A handle does not change between open and close, but for its mapping, which is
- * made once at most: that is all there is to its thread safety. The page comes first;
- * a time that it does not have is asked of the kernel.
+ * A handle does not change between open and close, except for its mapping, which is made
+ * at most once. That is why threads may share it. A reading tries the page first, and asks
+ * the kernel if the page has no time.
  *
- * Through a descriptor that is open for writing a clock can be restored, as long as
- * nobody can have read it. So that alone decides when to map it, and how to find out
- * what it is: a handle that can write is mapped when it is first read.
+ * A descriptor that is open for writing can restore a clock, as long as nobody can have
+ * read it. So access alone decides when to map the clock, and how to find out what a
+ * descriptor is: a handle that can write is mapped when it is first read.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,7 +28,7 @@ struct parkclock {
 	void *map;		/* NULL until it is made */
 };
 
-/* If it cannot be known, no: READ is slower, but nobody is killed by it. */
+/* If this cannot be found out, no: READ is slower, but kills nobody. */
 static int tsc_readable(void)
 {
 	int mode;
@@ -36,7 +36,7 @@ static int tsc_readable(void)
 	return !prctl(PR_GET_TSC, &mode) && mode == PR_TSC_ENABLE;
 }
 
-/* -1 with errno if it is not open. */
+/* Returns -1 with errno if @fd is not open. */
 static int can_write(int fd)
 {
 	const int flags = fcntl(fd, F_GETFL);
@@ -45,21 +45,21 @@ static int can_write(int fd)
 }
 
 /*
- * Is it a clock? Something else may not bear being mapped and read. ACCURACY leaves
- * everything as it is, but is not for views, and a sandbox may forbid all but READ.
+ * Is it a clock? Mapping and reading something else may do harm. QUERY changes nothing, but
+ * views do not accept it, and a sandbox may allow READ only.
  */
 static int is_clock(int fd)
 {
 	struct parkclock_read read = { .clock_id = CLOCK_MONOTONIC };
-	struct parkclock_accuracy accuracy;
+	struct parkclock_query query;
 	const int writes = can_write(fd);
 
 	if (writes)
-		return writes > 0 && !ioctl(fd, PARKCLOCK_IOC_ACCURACY, &accuracy);
+		return writes > 0 && !ioctl(fd, PARKCLOCK_IOC_QUERY, &query);
 	return !ioctl(fd, PARKCLOCK_IOC_READ, &read) || errno == ENODATA;
 }
 
-/* Leaves errno alone. Returns an error number, or 0 and the mapping. */
+/* Leaves errno unchanged. Returns an error number, or 0 and the mapping. */
 static int make_map(int fd, void **map)
 {
 	const int before = errno;
@@ -76,7 +76,7 @@ static int make_map(int fd, void **map)
 	return err;
 }
 
-/* Threads may do this at the same time: one of them wins. Likewise. */
+/* As get_map(). Several threads may do this at the same time: one of them wins. */
 static int get_map(struct parkclock *pc, void **map)
 {
 	void *winner = NULL;
@@ -94,7 +94,7 @@ static int get_map(struct parkclock *pc, void **map)
 	return 0;
 }
 
-/* A handle that the descriptor belongs to, which is a clock's; else it is closed. */
+/* Make a handle of @fd, which is a clock's descriptor; on failure @fd is closed. */
 static struct parkclock *attach(int fd)
 {
 	struct parkclock *pc = malloc(sizeof(*pc));
@@ -115,13 +115,13 @@ static struct parkclock *attach(int fd)
 static struct parkclock *open_path(const char *path, int access)
 {
 	const int fd = open(path, access | O_CLOEXEC);
-	struct parkclock_accuracy accuracy;
+	struct parkclock_query query;
 	int err;
 
 	if (fd < 0)
 		return NULL;
-	/* It need not be woken by READ. */
-	if (!ioctl(fd, PARKCLOCK_IOC_ACCURACY, &accuracy))
+	/* READ need not wake the clock for that. */
+	if (!ioctl(fd, PARKCLOCK_IOC_QUERY, &query))
 		return attach(fd);
 	err = errno;
 	close(fd);
@@ -141,28 +141,41 @@ struct parkclock *parkclock_open_fd(int fd)
 	return is_clock(fd) ? attach_copy(fd) : NULL;
 }
 
-/* What somebody who started this program has left open for it, or -1. */
-static int given_fd(void)
+/* The number that the text is, or -1. */
+static int parse_fd(const char *text)
 {
-	const char *text = secure_getenv(PARKCLOCK_FD_VARIABLE);
 	long fd;
 
-	if (!text || !*text || text[strspn(text, "0123456789")])
+	if (!*text || text[strspn(text, "0123456789")])
 		return -1;
 	fd = strtol(text, NULL, 10);
-	return fd <= INT_MAX && is_clock(fd) ? fd : -1;
+	return fd <= INT_MAX ? fd : -1;
 }
 
-static struct parkclock *open_handle(const char *path, int access)
+/* The clock of PARKCLOCK_FD, and no other instead: its time would be taken for that one's. */
+static struct parkclock *open_given(const char *text, int access)
 {
-	const int fd = path ? -1 : given_fd();
+	const int fd = parse_fd(text);
 
-	if (fd < 0)
-		return open_path(path ? path : PARKCLOCK_DEVICE, access);
+	if (fd < 0) {
+		errno = EBADF;
+		return NULL;
+	}
+	if (!is_clock(fd))
+		return NULL;
 	if (access == O_RDONLY || can_write(fd) > 0)
 		return attach_copy(fd);
 	errno = EACCES;
 	return NULL;
+}
+
+static struct parkclock *open_handle(const char *path, int access)
+{
+	const char *given = path ? NULL : secure_getenv(PARKCLOCK_FD_VARIABLE);
+
+	if (given)
+		return open_given(given, access);
+	return open_path(path ? path : PARKCLOCK_DEVICE, access);
 }
 
 struct parkclock *parkclock_open(const char *path)
@@ -193,14 +206,14 @@ int parkclock_fd(const struct parkclock *pc)
 	return pc->fd;
 }
 
-/* The mapping, or NULL. Leaves errno alone, too, and returns an error number. */
+/* The mapping, or NULL. Leaves errno unchanged. Returns an error number. */
 static int get_page(struct parkclock *pc, void **map)
 {
 	*map = NULL;
 	return pc->tsc ? get_map(pc, map) : EPERM;
 }
 
-/* To its users the handle is the same after this as before. */
+/* Callers see the same handle after this as before, so they may pass a const one. */
 const void *parkclock_map(const struct parkclock *pc)
 {
 	void *map;
@@ -316,6 +329,11 @@ int parkclock_accuracy(struct parkclock *pc, struct parkclock_accuracy *accuracy
 	return ioctl(pc->fd, PARKCLOCK_IOC_ACCURACY, accuracy);
 }
 
+int parkclock_limits(struct parkclock *pc, struct parkclock_limits *limits)
+{
+	return ioctl(pc->fd, PARKCLOCK_IOC_LIMITS, limits);
+}
+
 int parkclock_acknowledge(struct parkclock *pc, uint64_t *generation)
 {
 	uint64_t now;
@@ -329,6 +347,80 @@ int parkclock_acknowledge(struct parkclock *pc, uint64_t *generation)
 int parkclock_view(struct parkclock *pc)
 {
 	return ioctl(pc->fd, PARKCLOCK_IOC_VIEW, 0);
+}
+
+int parkclock_view_with(struct parkclock *pc, unsigned int rights)
+{
+	return ioctl(pc->fd, PARKCLOCK_IOC_VIEW, (unsigned long)rights);
+}
+
+int parkclock_timer(struct parkclock *pc, clockid_t clock_id, unsigned int flags)
+{
+	const struct parkclock_timer arg = { .clock_id = clock_id, .flags = flags };
+
+	return ioctl(pc->fd, PARKCLOCK_IOC_TIMER, &arg);
+}
+
+int parkclock_timer_set(int timer, struct parkclock_timer_set *setting)
+{
+	struct parkclock_timer_set arg = *setting;
+
+	if (ioctl(timer, PARKCLOCK_IOC_TIMER_SET, &arg))
+		return -1;
+	*setting = arg;
+	return 0;
+}
+
+int parkclock_timer_get(int timer, struct parkclock_timer_state *state)
+{
+	struct parkclock_timer_state arg;
+
+	if (ioctl(timer, PARKCLOCK_IOC_TIMER_GET, &arg))
+		return -1;
+	*state = arg;
+	return 0;
+}
+
+int parkclock_timer_restore(int timer, const struct parkclock_timer_state *state)
+{
+	struct parkclock_timer_state arg = *state;
+
+	return ioctl(timer, PARKCLOCK_IOC_TIMER_RESTORE, &arg);
+}
+
+int parkclock_save_with(struct parkclock *pc, struct parkclock_saved *saved, const int *timers,
+			struct parkclock_timer_state *states, size_t n)
+{
+	/* The clock first: from then on no timer changes by itself. */
+	if (parkclock_save(pc, saved))
+		return -1;
+	for (size_t i = 0; i < n; i++)
+		if (parkclock_timer_get(timers[i], &states[i]))
+			return -1;
+	return 0;
+}
+
+int parkclock_restore_with(struct parkclock *pc, const struct parkclock_saved *saved,
+			   unsigned int gap, const struct parkclock_timer_state *states,
+			   int *timers, size_t n)
+{
+	int err;
+
+	if (parkclock_restore(pc, saved, gap))
+		return -1;
+	for (size_t i = 0; i < n; i++) {
+		timers[i] = parkclock_timer(pc, states[i].clock_id, 0);
+		if (timers[i] >= 0 && !parkclock_timer_restore(timers[i], &states[i]))
+			continue;
+		err = errno;
+		if (timers[i] >= 0)
+			close(timers[i]);
+		while (i--)
+			close(timers[i]);
+		errno = err;
+		return -1;
+	}
+	return 0;
 }
 
 int parkclock_epoch(struct parkclock *pc)
@@ -388,7 +480,7 @@ const char *parkclock_reason(uint64_t reason)
 	return reason <= PARKCLOCK_REASON_FORK ? words[reason] : "unknown";
 }
 
-/* What it is and why, then what to do. */
+/* A sentence about what happened, then one about what to do. */
 #define SAY(why, what) why " " what
 #define UNEXPECTED \
 	"This is not expected of the device. The kernel log (\"dmesg\") may say more."
@@ -401,36 +493,39 @@ const char *parkclock_explain_open(int err)
 			   "Load it, as root: \"modprobe parkclock\", or \"insmod parkclock.ko\".");
 	case ENXIO:
 	case ENODEV:
-		return SAY("The device file has no driver: it is left over, or made by hand.",
+		return SAY("The device file has no driver: it is a leftover, or was made by hand.",
 			   "Load the module with \"modprobe parkclock\", as root, and try again.");
 	case EACCES:
-		return SAY("The device's permissions forbid it, or PARKCLOCK_FD is read-only.",
-			   "Ask for it (chmod, or a udev rule), try as root, or unset that.");
+		return SAY("The device's permissions forbid this, or PARKCLOCK_FD is read-only.",
+			   "To write, be root or in the group clock, or unset PARKCLOCK_FD.");
 	case EBADF:
-		return SAY("This number is not that of a descriptor, or it is not for reading.",
-			   "Have it opened, and left open (no close-on-exec), for reading.");
+		return SAY("This is not the number of a descriptor that is open for reading.",
+			   "Leave it open for reading (no close-on-exec), or unset PARKCLOCK_FD.");
 	case EPERM:
 		return SAY("A policy (seccomp, a device cgroup) forbids the device here.",
 			   "Allow it in the configuration of the sandbox.");
 	case ENOTTY:
 	case EISDIR:
-		return SAY("This is not a parkclock device, or one of a module that is too old.",
-			   "Give the path of the device, usually " PARKCLOCK_DEVICE ".");
+		return SAY("This is not a parkclock device, or its module is too old.",
+			   "Give " PARKCLOCK_DEVICE ", or in PARKCLOCK_FD a clock's descriptor.");
 	case EPROTO:
-		return SAY("The module speaks another version, or uses another counter.",
-			   "Install the module and the program of one release.");
+		return SAY("The module has another version, or uses another counter.",
+			   "Install the module and the program from the same release.");
 	case EMFILE:
 		return SAY("This process has too many files open.",
 			   "Close some, or raise its limit (\"ulimit -n\").");
 	case ENFILE:
-		return SAY("The system has too many files open.",
-			   "Close some, or raise /proc/sys/fs/file-max.");
+		return SAY("The host has too many clocks, or too many files open.",
+			   "Raise the module's parameter host_clocks, or /proc/sys/fs/file-max.");
+	case EDQUOT:
+		return SAY("This user has too many clocks.",
+			   "Close some, or raise the module's parameter user_clocks.");
 	case ENOMEM:
-		return SAY("There is not enough memory, or too much is mapped already.",
-			   "Free some, or raise the memory limits of the process or its cgroup.");
+		return SAY("There is not enough memory, or the process has too many mappings.",
+			   "Free memory, or raise the memory limits of the process or its cgroup.");
 	case EAGAIN:
 		return SAY("The mapping would exceed the limit of locked memory.",
-			   "Raise it (\"ulimit -l\"), or do without mlockall(MCL_FUTURE).");
+			   "Raise that limit (\"ulimit -l\"), or do without mlockall(MCL_FUTURE).");
 	default:
 		return UNEXPECTED;
 	}
@@ -441,25 +536,31 @@ const char *parkclock_explain(int err)
 	switch (err) {
 	case EAGAIN:
 		return SAY("The page has no time: the clock is parked, or was made invalid.",
-			   "Read by the slow path, or hold a reference.");
+			   "Use the slow path, or hold a reference.");
 	case EINVAL:
-		return SAY("This clock does not exist here.",
-			   "Take CLOCK_MONOTONIC, CLOCK_REALTIME, CLOCK_BOOTTIME or CLOCK_TAI.");
+		return SAY("There is no such clock here.",
+			   "Use CLOCK_MONOTONIC, CLOCK_REALTIME, CLOCK_BOOTTIME or CLOCK_TAI.");
 	case EPERM:
-		return SAY("The TSC may not be read here (PR_SET_TSC), or a policy forbids it.",
-			   "Use the slow path, or allow it in the configuration of the sandbox.");
+		return SAY("PR_SET_TSC or a policy forbids this, or it needs an owner's handle.",
+			   "Use the slow path, open the clock for writing, or have the sandbox allow it.");
 	case ENOENT:
 		return SAY("No reference is held through this handle.",
-			   "Release only what was held.");
+			   "Release only a reference that is held.");
 	case EOVERFLOW:
-		return SAY("As many references are held as one open file can hold.",
+		return SAY("This open file holds as many references as it can.",
 			   "Release some, or open another handle.");
+	case EDQUOT:
+		return SAY("This user holds too many references.",
+			   "Release some, or raise the module's parameter user_holds.");
+	case ENFILE:
+		return SAY("The host holds too many references.",
+			   "Release some, or raise the module's parameter host_holds.");
 	case ENODATA:
-		return SAY("The clock is stopped: nobody has a time from it.",
-			   "Have its owner start it, or restore it where it was saved.");
+		return SAY("The clock is stopped: nobody gets a time from it.",
+			   "Ask its owner to start it, or restore it from where it was saved.");
 	case ENOTTY:
-		return SAY("This is a view of a clock, with which one can read it and no more.",
-			   "Leave that to its owner, or open the device.");
+		return SAY("This is a view of a clock: it can only be read.",
+			   "Ask the clock's owner to do this, or open the device.");
 	default:
 		return UNEXPECTED;
 	}
@@ -472,29 +573,41 @@ const char *parkclock_explain_register(int err)
 		return SAY("There is no such task, or it has exited.",
 			   "Give an id that is in use here: ids differ between pid namespaces.");
 	case EPERM:
-		return SAY("The task is another user's, the kernel's, or not for this handle.",
-			   "Register your own tasks, those of other processes by an owner's handle.");
+		return SAY("The handle is not open for writing, or the task is not yours to trace.",
+			   "Be root, or in the group clock to open for writing; register your own.");
 	case EEXIST:
 		return SAY("The task, or each thread of the process, is registered already.",
-			   "Go on; to have other flags, unregister it first.");
+			   "Nothing needs to be done; to change the flags, unregister it first.");
 	case ENOENT:
 		return SAY("The task is not registered, or has exited meanwhile.",
 			   "Unregister only what was registered through this handle.");
 	case EINVAL:
-		return SAY("The id is negative, or the flags are not among those for this.",
-			   "Take 0 or the id of a thread, and PARKCLOCK_TASK_*.");
+		return SAY("The id is negative, or a flag is not valid here.",
+			   "Use 0 or the id of a thread, and PARKCLOCK_TASK_*.");
 	case ENOSPC:
-		return SAY("More tasks than one clock may have, or more clocks than one task may.",
-			   "Raise the module's parameter max_tasks, or close other clocks.");
+		return SAY("The clock has too many tasks.",
+			   "Raise the module's parameter max_tasks, or use another clock.");
+	case EMLINK:
+		return SAY("The task is registered with too many clocks.",
+			   "Unregister it from another clock, or close that.");
+	case EDQUOT:
+		return SAY("This user has too many registrations.",
+			   "End some, or raise the module's parameter user_tasks.");
+	case ENFILE:
+		return SAY("The host has too many registrations.",
+			   "End some, or raise the module's parameter host_tasks.");
+	case EINTR:
+		return SAY("The call was interrupted by a signal that ends the process.",
+			   "Nothing needs to be done.");
 	case ENOMEM:
 		return SAY("There is not enough memory for the registration.",
 			   "Free some, or raise the memory limit of the cgroup.");
 	case EOPNOTSUPP:
-		return SAY("This kernel was built without tracepoints: it tells of no switches.",
-			   "Hold a reference instead, or use a kernel that has them.");
+		return SAY("This kernel was built without tracepoints: it reports no switches.",
+			   "Hold a reference instead, or use a kernel with tracepoints.");
 	case ENOTTY:
-		return SAY("This is a view of a clock, with which nothing can be registered.",
-			   "Have the clock's owner do it, or open the device.");
+		return SAY("This is a view of a clock: nothing can be registered with it.",
+			   "Ask the clock's owner to do this, or open the device.");
 	default:
 		return UNEXPECTED;
 	}
@@ -507,34 +620,66 @@ const char *parkclock_explain_change(int err)
 		return SAY("The clock was opened for reading only, or a policy forbids it.",
 			   "Use an owner's handle, or allow it in the sandbox's configuration.");
 	case ENOTTY:
-		return SAY("This is a view of a clock, which can change nothing.",
-			   "Have the clock's owner do it.");
+		return SAY("This is a view of a clock: it can change nothing.",
+			   "Ask the clock's owner to do this.");
 	case EBUSY:
-		return SAY("The clock was mapped, read or viewed already: it would go back.",
-			   "Do it first thing after the clock was opened.");
+		return SAY("The clock was mapped, read or viewed already, and would go back.",
+			   "Do this right after the clock was opened.");
 	case EALREADY:
-		return SAY("The clock is stopped, or started, as it was to be.",
-			   "Go on.");
+		return SAY("The clock is in the wanted state already.",
+			   "Nothing needs to be done.");
 	case EINVAL:
-		return SAY("There is no such rule for the gap.",
-			   "Take PARKCLOCK_GAP_INCLUDE or PARKCLOCK_GAP_FREEZE.");
+		return SAY("There is no such gap policy.",
+			   "Use PARKCLOCK_GAP_INCLUDE or PARKCLOCK_GAP_FREEZE.");
 	case ERANGE:
 		return SAY("MONOTONIC or BOOTTIME would not be between 1 ns and 146 years.",
-			   "Take other offsets or, to restore it, GAP_FREEZE or another saved clock.");
+			   "Use other offsets; or to restore, GAP_FREEZE or another saved clock.");
 	case EBADMSG:
 		return SAY("This is not a saved clock, or it is damaged.",
-			   "Take another copy, or save the clock again.");
+			   "Use another copy, or save the clock again.");
 	case EOPNOTSUPP:
-		return SAY("It was saved by a module that keeps it in another way.",
-			   "Restore it where such a module is, or save it by this one.");
+		return SAY("The module that saved this clock uses another version of the format.",
+			   "Restore it with a module of that version, or save it again with this one.");
 	case EMFILE:
 		return SAY("This process has no descriptor left for the view.",
 			   "Close some, or raise its limit (\"ulimit -n\").");
 	case ENFILE:
-		return SAY("The system has no file left for the view.",
-			   "Close some, or raise /proc/sys/fs/file-max.");
+		return SAY("The host has too many views, or no file left for this one.",
+			   "Raise the module's parameter host_views, or /proc/sys/fs/file-max.");
+	case EDQUOT:
+		return SAY("This user has too many views.",
+			   "Close some, or raise the module's parameter user_views.");
 	case ENOMEM:
 		return SAY("There is not enough memory for the view.",
+			   "Free some, or raise the memory limit of the cgroup.");
+	default:
+		return UNEXPECTED;
+	}
+}
+
+const char *parkclock_explain_timer(int err)
+{
+	switch (err) {
+	case EINVAL:
+		return SAY("There is no such clock or flag here, or a time is below 0.",
+			   "Use CLOCK_*, PARKCLOCK_CPUTIME_ID and PARKCLOCK_TIMER_*.");
+	case ENOTTY:
+		return SAY("This is not a timer of a clock, or the module is too old.",
+			   "Give a descriptor of parkclock_timer().");
+	case EPERM:
+		return SAY("This view of a clock has no right to timers.",
+			   "Ask the clock's owner for one with PARKCLOCK_VIEW_TIMERS.");
+	case EMFILE:
+		return SAY("This process has no descriptor left for the timer.",
+			   "Close some, or raise its limit (\"ulimit -n\").");
+	case ENFILE:
+		return SAY("The host has too many timers, or no file left for this one.",
+			   "Raise the module's parameter host_timers, or /proc/sys/fs/file-max.");
+	case EDQUOT:
+		return SAY("This user has too many timers.",
+			   "Close some, or raise the module's parameter user_timers.");
+	case ENOMEM:
+		return SAY("There is not enough memory for the timer.",
 			   "Free some, or raise the memory limit of the cgroup.");
 	default:
 		return UNEXPECTED;

@@ -2,17 +2,17 @@
 /*
  * libparkclock: the time from /dev/parkclock
  *
- * A thin layer over <linux/parkclock.h>, which says what the times are worth.
- * It reads the mapped page where it can, and asks the kernel where it must.
+ * The library is a thin layer over <linux/parkclock.h>, which specifies the times and
+ * their bounds. It reads the mapped page where it can, and asks the kernel elsewhere.
  *
- * Times are in ns. Clocks are CLOCK_MONOTONIC, CLOCK_REALTIME, CLOCK_BOOTTIME
- * and CLOCK_TAI. Functions that return int return 0 and leave errno alone, or
- * return -1 and set errno; then what they should have filled in is unchanged.
- * Any number of threads may use one handle at the same time, but none during
- * or after parkclock_close().
+ * Times are in ns. Clocks are CLOCK_MONOTONIC, CLOCK_REALTIME, CLOCK_BOOTTIME and
+ * CLOCK_TAI; READ and timers know PARKCLOCK_CPUTIME_ID, too. A function that returns int
+ * returns 0 and leaves errno unchanged, or returns -1, sets errno and stores nothing. Any
+ * number of threads may use one handle at the same time, but none during or after
+ * parkclock_close().
  *
- * A handle of a view, which parkclock_view() makes, can read the time and what
- * parkclock_acknowledge() tells. All that asks or changes more is ENOTTY there.
+ * A handle of a view (see parkclock_view()) can read the time and acknowledge the
+ * generation. Every function that needs more fails there with ENOTTY.
  */
 #ifndef LIBPARKCLOCK_H
 #define LIBPARKCLOCK_H
@@ -29,60 +29,64 @@ extern "C" {
 
 struct parkclock;
 
-/* The environment variable by which a program is given a clock: see parkclock_open(). */
+/* The environment variable that names the clock of a program: see parkclock_open(). */
 #define PARKCLOCK_FD_VARIABLE "PARKCLOCK_FD"
 
 /**
  * parkclock_open() - open a clock
- * @path: the device; NULL for the clock that the program was given, else for
+ * @path: the device; or NULL for the program's clock, or without one for
  *	  PARKCLOCK_DEVICE
  *
- * A program is given a clock, or a view of one, by the environment variable
- * PARKCLOCK_FD: the number of a descriptor of it. If that is something else, or not
- * open, or the program is set-user-id or the like, it was given none.
+ * The environment variable PARKCLOCK_FD names the program's clock: its value is the
+ * number of a descriptor of a clock, or of a view of one. If the value is anything else, or
+ * that descriptor is not open, the call fails: it never gives another clock instead. The
+ * variable is ignored if the program is set-user-id, set-group-id or has gained
+ * capabilities.
  *
- * The handle is a descriptor (close-on-exec) and a mapping. A child of fork()
- * shares both, and the references held; they go when the last of them is
- * closed.
+ * The handle has a descriptor (close-on-exec) and a mapping. A child of fork() shares
+ * both, and the references held. These end when the last copy is closed.
  *
- * The page is read only if the calling thread may read the TSC (PR_GET_TSC).
- * Where it may not, everything works by the READ ioctl. The answer is kept:
- * who forbids the TSC to a thread afterwards must open another handle there.
+ * The page is read only if the calling thread may read the TSC (PR_GET_TSC). Otherwise
+ * every function uses the READ ioctl. The handle keeps the answer: a thread that forbids
+ * itself the TSC afterwards must open another handle.
  *
- * Return: the handle, or NULL with errno. As of open(2) and mmap(2), and
- *	ENOTTY  @path is something else than a parkclock device
- *	EPROTO  the module's pages follow a specification that is not known here
+ * Return: the handle; or NULL with an errno of open(2) or mmap(2), or one of
+ *	EBADF   the value of PARKCLOCK_FD is no number, or that descriptor is not open for
+ *		reading
+ *	ENOTTY  @path is not a parkclock device, or PARKCLOCK_FD names no clock
+ *	EPROTO  the module's pages follow a specification that this library does not know
  */
 struct parkclock *parkclock_open(const char *path);
 
 /**
- * parkclock_open_owner() - open a clock, for reading and writing
- * @path: as above
+ * parkclock_open_owner() - open a clock for reading and writing
+ * @path: as of parkclock_open()
  *
- * As parkclock_open(); and the tasks of other processes may be registered
- * through the handle, and the clock changed.
+ * The handle can do all that one of parkclock_open() can. It can also register tasks, change
+ * the clock, and be told of others (parkclock_query(), parkclock_accuracy()). Usually root
+ * and the group "clock" may open the device for writing.
  *
- * A descriptor that is open for writing is not mapped before the clock is read, or
- * parkclock_map() asks for it: until then the clock is fresh, and can be restored. If
- * that fails it is no error of parkclock_now() and others that can do without it.
+ * A handle that is open for writing maps the clock only when the clock is read, or when
+ * parkclock_map() is called. Until then the clock stays fresh and can be restored. If the
+ * mapping fails, parkclock_now() and other functions that can do without it still work.
  *
- * Return: as above, and
- *	EACCES  the clock that the program was given is not for writing, or a view
+ * Return: as parkclock_open(), or NULL with
+ *	EACCES  the program's clock is not open for writing, or is a view
  */
 struct parkclock *parkclock_open_owner(const char *path);
 
 /**
- * parkclock_open_fd() - a handle of a clock that is open already
- * @fd: a descriptor of it, or of a view; it stays the caller's
+ * parkclock_open_fd() - make a handle from a descriptor
+ * @fd: a descriptor of a clock or of a view; the caller keeps it
  *
- * The handle has a duplicate of it, of the same open file, and so the same rights. If
- * it is open for writing it is mapped as by parkclock_open_owner(). If not, READ is
- * used to find out what it is, which wakes the clock, once; and no other ioctl.
+ * The handle has a duplicate of @fd, so it has the same open file and the same rights. If
+ * that is open for writing, it is mapped as by parkclock_open_owner(). If not, the function
+ * calls READ once, and no other ioctl, to find out what @fd is; that wakes the clock.
  *
- * Return: the handle, or NULL with errno. As of dup(2) and mmap(2), and
- *	EBADF   @fd is not open, or not for reading
- *	ENOTTY  @fd is something else than a clock or a view of one
- *	EPROTO  as above
+ * Return: the handle; or NULL with an errno of dup(2) or mmap(2), or one of
+ *	EBADF   @fd is not open, or not open for reading
+ *	ENOTTY  @fd is neither a clock nor a view of one
+ *	EPROTO  as of parkclock_open()
  */
 struct parkclock *parkclock_open_fd(int fd);
 
@@ -90,37 +94,38 @@ struct parkclock *parkclock_open_fd(int fd);
  * parkclock_close() - close a clock
  * @pc: the handle; NULL does nothing
  *
- * References held through it are given back, and registrations end, unless
- * another process shares them. Leaves errno alone.
+ * Gives back the references held through the handle and ends its registrations, unless
+ * another process shares them. Leaves errno unchanged.
  */
 void parkclock_close(struct parkclock *pc);
 
 /**
- * parkclock_fd() - the descriptor, for ioctls; it belongs to the handle
- * @pc: the handle
+ * parkclock_fd() - the descriptor of a handle, for ioctls
+ * @pc: the handle, which keeps the descriptor
  *
  * Return: the descriptor.
  */
 int parkclock_fd(const struct parkclock *pc);
 
 /**
- * parkclock_map() - the mapping, for the readers of <linux/parkclock.h>
- * @pc: the handle, to which the mapping belongs
+ * parkclock_map() - the mapping of a handle, for the readers of <linux/parkclock.h>
+ * @pc: the handle, which keeps the mapping
  *
- * Return: the mapping, or NULL with errno. As of mmap(2), and
+ * Return: the mapping; or NULL with an errno of mmap(2), or one of
  *	EPERM   the TSC may not be read: those readers would be killed
  *	EPROTO  as of parkclock_open()
  */
 const void *parkclock_map(const struct parkclock *pc);
 
 /**
- * parkclock_now() - the time: from the page, by the READ ioctl if that expired
+ * parkclock_now() - the time, from the page, or by the READ ioctl if the page expired
  * @pc:       the handle
  * @clock_id: the clock
- * @ns:       the time
+ * @ns:       filled in: the time
  *
  * Return: 0, or -1 with errno:
- *	EINVAL   @clock_id is none of the four clocks
+ *	EINVAL   @clock_id is none of the four clocks, nor PARKCLOCK_CPUTIME_ID, for which
+ *		 there is no page
  *	ENODATA  the clock is stopped
  */
 int parkclock_now(struct parkclock *pc, clockid_t clock_id, int64_t *ns);
@@ -129,7 +134,7 @@ int parkclock_now(struct parkclock *pc, clockid_t clock_id, int64_t *ns);
  * parkclock_now_bound() - the time as by parkclock_now(), and its error bound
  * @pc:       the handle
  * @clock_id: the clock
- * @reading:  the time, counter value, bound (ns) and generation
+ * @reading:  filled in: the time, counter value, bound (ns) and generation
  *
  * Return: as parkclock_now().
  */
@@ -137,13 +142,13 @@ int parkclock_now_bound(struct parkclock *pc, clockid_t clock_id,
 			struct parkclock_reading *reading);
 
 /**
- * parkclock_now_range() - between what the host's clock was, as by parkclock_now()
+ * parkclock_now_range() - the range in which the host's clock was, as by parkclock_now()
  * @pc:       the handle
  * @clock_id: the clock
- * @earliest: the least that it can have read, in ns
- * @latest:   the most
+ * @earliest: filled in: the least that the host's clock can have read, in ns
+ * @latest:   filled in: the most, in ns
  *
- * Of two events, one came first for certain if its latest is less than the other's
+ * Of two events, one certainly came first if its latest is less than the other's
  * earliest, unless the clock was set in between (see the generation of a reading).
  *
  * Return: as parkclock_now().
@@ -152,15 +157,15 @@ int parkclock_now_range(struct parkclock *pc, clockid_t clock_id, int64_t *earli
 			int64_t *latest);
 
 /**
- * parkclock_page_now_bound() - the time from the page alone
+ * parkclock_page_now_bound() - the time and its bound, from the page only
  * @pc:       the handle
  * @clock_id: the clock
- * @reading:  as above
+ * @reading:  as of parkclock_now_bound()
  *
- * Never makes a system call, but for the mapping if it has to be made, and so never
+ * Makes no system call, except to map the clock if that was not done yet. So it never
  * wakes the clock.
  *
- * Return: 0, or -1 with errno. As of parkclock_map(), and
+ * Return: 0; or -1 with an errno of parkclock_map(), or one of
  *	EAGAIN   the page has no time now
  *	EINVAL   @clock_id is none of the four clocks
  *	ENODATA  the clock is stopped
@@ -170,10 +175,10 @@ int parkclock_page_now_bound(struct parkclock *pc, clockid_t clock_id,
 			     struct parkclock_reading *reading);
 
 /**
- * parkclock_slow_now_bound() - the time by the READ ioctl alone
+ * parkclock_slow_now_bound() - the time and its bound, by the READ ioctl only
  * @pc:       the handle
  * @clock_id: the clock
- * @reading:  as above
+ * @reading:  as of parkclock_now_bound()
  *
  * Wakes the clock if it is parked.
  *
@@ -189,6 +194,8 @@ int parkclock_slow_now_bound(struct parkclock *pc, clockid_t clock_id,
  * References count. They belong to the open file, not to the caller.
  *
  * Return: 0, or -1 with errno:
+ *	EDQUOT     the user holds too many references (parkclock_limits())
+ *	ENFILE     the host does
  *	EOVERFLOW  PARKCLOCK_HOLD_MAX references are held already
  */
 int parkclock_hold(struct parkclock *pc);
@@ -198,7 +205,7 @@ int parkclock_hold(struct parkclock *pc);
  * @pc: the handle
  *
  * Return: 0, or -1 with errno:
- *	ENOENT  none is held
+ *	ENOENT  no reference is held through this handle's open file
  */
 int parkclock_release(struct parkclock *pc);
 
@@ -206,43 +213,46 @@ int parkclock_release(struct parkclock *pc);
  * parkclock_register() - keep the page valid while a task runs
  * @pc:    the handle
  * @tid:   id of the task (a thread), as by gettid(); 0 for the calling thread
- * @flags: PARKCLOCK_TASK_PROCESS (every thread of its process that is not
- *	   registered yet), PARKCLOCK_TASK_INHERIT (and the threads and child
- *	   processes that they create from now on), both, or 0
+ * @flags: PARKCLOCK_TASK_PROCESS (every thread of the task's process that is not
+ *	   registered yet), PARKCLOCK_TASK_INHERIT (also the threads and child processes
+ *	   that these create from now on), both, or 0
  *
- * The task finds the page valid from its first instruction after it was
- * switched in, until it blocks. A task that sleeps lets the clock park.
+ * From its first instruction after it was switched in, and until it blocks, the task finds
+ * the page valid. A task that sleeps lets the clock park.
  *
- * It lasts until parkclock_unregister(), the task's exit, or the end of the
- * open file: execve() does not end it if a copy of the descriptor stays open.
- * May take some ms for a task that is not the calling thread.
+ * The registration lasts until parkclock_unregister(), the task's exit, or the end of the
+ * open file. It survives execve() if a copy of the descriptor stays open. For a task that
+ * is not the calling thread the call may take some ms.
  *
  * Return: 0, or -1 with errno:
+ *	EDQUOT      the user has too many registrations (parkclock_limits())
  *	EEXIST      the task, or each thread of the process, is registered
  *	EINVAL      unknown @flags, or @tid is negative
  *	ENOMEM      no memory
- *	ENOSPC      more tasks than the module's parameter max_tasks allows, or
- *		    more than PARKCLOCK_TASK_CLOCKS_MAX clocks for one task
+ *	EMLINK      the task has PARKCLOCK_TASK_CLOCKS_MAX clocks already, not counting
+ *		    those that its own process registered it with, or only counting these
+ *		    if the caller is of that process
+ *	ENFILE      the host has too many registrations
+ *	ENOSPC      more tasks than the module's parameter max_tasks allows
  *	EOPNOTSUPP  this kernel was built without tracepoints
- *	EPERM       a task of another process, and the handle is not of
- *		    parkclock_open_owner(), or the task is another user's and the
- *		    caller lacks CAP_SYS_PTRACE; or a task of the kernel's own
+ *	EPERM       the handle is not open for writing; or the task is of another process
+ *		    that the caller may not trace (ptrace(2)); or it is a task of the
+ *		    kernel's own
  *	ESRCH       there is no such task, or it has exited
  */
 int parkclock_register(struct parkclock *pc, pid_t tid, unsigned int flags);
 
 /**
- * parkclock_unregister() - take a registration back
+ * parkclock_unregister() - end the registration of a task
  * @pc:    the handle
- * @tid:   as above
- * @flags: PARKCLOCK_TASK_PROCESS (every registered thread of its process) or 0
+ * @tid:   as of parkclock_register()
+ * @flags: PARKCLOCK_TASK_PROCESS (every registered thread of the task's process) or 0
  *
  * Return: 0, or -1 with errno:
- *	EINVAL  other @flags, or @tid is negative
- *	ENOENT  the task is not registered through this handle, or no thread of
- *		the process
- *	EPERM   a task of another process, and the handle is not of
- *		parkclock_open_owner()
+ *	EINVAL  any other @flags, or @tid is negative
+ *	ENOENT  the task, or each thread of the process, is not registered through this
+ *		handle
+ *	EPERM   the handle is not open for writing
  *	ESRCH   there is no such task, or it has exited
  */
 int parkclock_unregister(struct parkclock *pc, pid_t tid, unsigned int flags);
@@ -250,32 +260,43 @@ int parkclock_unregister(struct parkclock *pc, pid_t tid, unsigned int flags);
 /**
  * parkclock_query() - state and counters
  * @pc:    the handle
- * @query: what <linux/parkclock.h> says
+ * @query: filled in, as <linux/parkclock.h> says
  *
- * Does not wake the clock. Acknowledges the generation, as parkclock_acknowledge().
+ * Does not wake the clock, and does not acknowledge the generation. If the handle is not open
+ * for writing, the members that tell of others are 0, and flags has PARKCLOCK_HOST_HIDDEN.
  *
  * Return: 0, or -1 with errno as of ioctl(2).
  */
 int parkclock_query(struct parkclock *pc, struct parkclock_query *query);
 
 /**
- * parkclock_accuracy() - how far off pages were when they were replaced
+ * parkclock_accuracy() - histogram of the errors of pages when they were replaced
  * @pc:       the handle
- * @accuracy: what <linux/parkclock.h> says
+ * @accuracy: filled in, as <linux/parkclock.h> says
  *
  * Does not wake the clock.
  *
- * Return: 0, or -1 with errno as of ioctl(2).
+ * Return: 0; or -1 with an errno of ioctl(2), or
+ *	EPERM  the handle is not open for writing
  */
 int parkclock_accuracy(struct parkclock *pc, struct parkclock_accuracy *accuracy);
 
 /**
- * parkclock_acknowledge() - the generation, which is known from now on
- * @pc:         the handle
- * @generation: of a reading now
+ * parkclock_limits() - what may be taken, and what is used of it
+ * @pc:     the handle
+ * @limits: filled in, as <linux/parkclock.h> says
  *
- * While it is another than the last one that was acknowledged through this open file,
- * poll(2) says POLLIN of parkclock_fd(). Does not wake the clock.
+ * Return: 0, or -1 with errno as of ioctl(2).
+ */
+int parkclock_limits(struct parkclock *pc, struct parkclock_limits *limits);
+
+/**
+ * parkclock_acknowledge() - return the generation, and acknowledge it
+ * @pc:         the handle
+ * @generation: filled in: the generation that a reading has now
+ *
+ * While the clock's generation differs from the one that was last acknowledged through
+ * this open file, poll(2) reports POLLIN for parkclock_fd(). Does not wake the clock.
  *
  * Return: 0, or -1 with errno as of read(2).
  */
@@ -285,144 +306,245 @@ int parkclock_acknowledge(struct parkclock *pc, uint64_t *generation);
  * parkclock_view() - another descriptor of the clock, for the inside of a sandbox
  * @pc: the handle
  *
- * With it the clock can be read, and polled, and nothing else: it can be given to
- * somebody who is not trusted, who uses it by parkclock_open_fd() or PARKCLOCK_FD. It
- * is close-on-exec, and the caller's to close; it outlives the handle. The clock is
- * not fresh any more.
+ * The holder of a view can read the clock and poll it, and do nothing else. So the view
+ * can be given to a program that is not trusted. That program uses it by
+ * parkclock_open_fd() or PARKCLOCK_FD. The descriptor is close-on-exec. The caller must
+ * close it; it outlives the handle. From now on the clock is not fresh.
  *
- * Return: the descriptor, or -1 with errno as of open(2), or
- *	ENOTTY  the handle is one of a view
+ * Return: the descriptor; or -1 with an errno of open(2), or
+ *	ENOTTY  the handle is of a view
  */
 int parkclock_view(struct parkclock *pc);
 
 /**
- * parkclock_epoch() - begin a life: MONOTONIC and BOOTTIME go on from 1 ns
+ * parkclock_view_with() - a view as by parkclock_view(), with rights
+ * @pc:     the handle
+ * @rights: PARKCLOCK_VIEW_TIMERS: the view's holder can make timers; or 0
+ *
+ * Return: the descriptor; or -1 with an errno of parkclock_view(), or
+ *	EINVAL  any other @rights
+ */
+int parkclock_view_with(struct parkclock *pc, unsigned int rights);
+
+/**
+ * parkclock_timer() - make a timer of the clock
+ * @pc:       the handle
+ * @clock_id: CLOCK_MONOTONIC, CLOCK_REALTIME, CLOCK_BOOTTIME, CLOCK_TAI or
+ *	      PARKCLOCK_CPUTIME_ID
+ * @flags:    PARKCLOCK_TIMER_NONBLOCK, or 0
+ *
+ * The timer is a descriptor (close-on-exec), disarmed. read(2) returns a struct
+ * parkclock_expired; poll(2) and close(2) work as with timerfd_create(2). It outlives the
+ * handle. From now on the clock is not fresh.
+ *
+ * Return: the descriptor; or -1 with errno:
+ *	EDQUOT  the user has too many timers (parkclock_limits())
+ *	EINVAL  @clock_id is none of the five clocks, or unknown @flags
+ *	EMFILE  the process has too many files open
+ *	ENFILE  the host has too many timers, or files
+ *	ENOMEM  no memory
+ *	EPERM   the handle is of a view without PARKCLOCK_VIEW_TIMERS
+ */
+int parkclock_timer(struct parkclock *pc, clockid_t clock_id, unsigned int flags);
+
+/**
+ * parkclock_timer_set() - set a timer, or disarm it
+ * @timer:   the timer's descriptor
+ * @setting: flags, value_ns (0 disarms), interval_ns and slack_ns; the rest is filled in, as
+ *	     <linux/parkclock.h> says
+ *
+ * Return: 0, or -1 with errno:
+ *	EINVAL  unknown flags, or a time below 0
+ *	ENOTTY  @timer is not a timer
+ */
+int parkclock_timer_set(int timer, struct parkclock_timer_set *setting);
+
+/**
+ * parkclock_timer_get() - what a timer is set to, and what is left
+ * @timer: the timer's descriptor
+ * @state: filled in, as <linux/parkclock.h> says
+ *
+ * Return: 0, or -1 with errno:
+ *	ENOTTY  @timer is not a timer
+ */
+int parkclock_timer_get(int timer, struct parkclock_timer_state *state);
+
+/**
+ * parkclock_timer_restore() - set a timer to go on
+ * @timer: the descriptor of a timer of the same clock id
+ * @state: of parkclock_timer_get(), perhaps of another clock, or on another host
+ *
+ * Return: 0, or -1 with errno:
+ *	EINVAL  @state is of another clock id, or is no state
+ *	ENOTTY  @timer is not a timer
+ */
+int parkclock_timer_restore(int timer, const struct parkclock_timer_state *state);
+
+/**
+ * parkclock_save_with() - save the clock as by parkclock_save(), and its timers
+ * @pc:     the handle
+ * @saved:  filled in, as by parkclock_save()
+ * @timers: descriptors of timers of this clock
+ * @states: filled in: the state of each
+ * @n:	    how many there are
+ *
+ * Return: 0; or -1 with an errno of parkclock_save() or parkclock_timer_get(). After the
+ * latter the clock is stopped, and a part of @states may be filled in.
+ */
+int parkclock_save_with(struct parkclock *pc, struct parkclock_saved *saved, const int *timers,
+			struct parkclock_timer_state *states, size_t n);
+
+/**
+ * parkclock_restore_with() - continue a saved clock as by parkclock_restore(), with its timers
+ * @pc:     the handle of another clock, which is fresh
+ * @saved:  the saved clock
+ * @gap:    as of parkclock_restore()
+ * @states: of parkclock_save_with()
+ * @timers: filled in: the descriptor of a new timer for each
+ * @n:	    how many there are
+ *
+ * What fell into the gap has expired.
+ *
+ * Return: 0; or -1 with an errno of parkclock_restore(), parkclock_timer() or
+ * parkclock_timer_restore(). After the latter two the clock is restored, without timers.
+ */
+int parkclock_restore_with(struct parkclock *pc, const struct parkclock_saved *saved,
+			   unsigned int gap, const struct parkclock_timer_state *states,
+			   int *timers, size_t n);
+
+/**
+ * parkclock_epoch() - begin a life: MONOTONIC and BOOTTIME continue from 1 ns
  * @pc: the handle
  *
- * This, and what follows, is for handles that are open for writing. A clock is fresh
- * while it was not mapped, read or viewed by anybody.
+ * This function and the following ones, up to parkclock_restore(), need a handle that is
+ * open for writing. A clock is fresh while nobody has mapped, read, saved or viewed it.
  *
  * Return: 0, or -1 with errno:
  *	EBUSY   the clock is not fresh
- *	ENOTTY  the handle is one of a view
+ *	ENOTTY  the handle is of a view
  *	EPERM   the handle is not open for writing
  */
 int parkclock_epoch(struct parkclock *pc);
 
 /**
- * parkclock_set_offsets() - set how far the clock is from the host's clocks
+ * parkclock_set_offsets() - set the clock's distance to the host's clocks
  * @pc:           the handle
- * @monotonic_ns: its MONOTONIC minus the host's, in ns
- * @boottime_ns:  its BOOTTIME minus the host's
+ * @monotonic_ns: the clock's MONOTONIC minus the host's, in ns
+ * @boottime_ns:  the clock's BOOTTIME minus the host's, in ns
  *
- * The host's are those outside of any time namespace.
+ * The host's clocks here are those outside of any time namespace.
  *
- * Return: 0, or -1 with errno. As of parkclock_epoch(), and
+ * Return: 0; or -1 with an errno of parkclock_epoch(), or
  *	EBUSY   one of them would be set back, and the clock is not fresh
- *	ERANGE  one of them would not be between 1 ns and PARKCLOCK_MOST_NS
+ *	ERANGE  MONOTONIC or BOOTTIME would not be between 1 ns and PARKCLOCK_MOST_NS
  */
 int parkclock_set_offsets(struct parkclock *pc, int64_t monotonic_ns, int64_t boottime_ns);
 
 /**
- * parkclock_stop() - from now on nobody has a time from the clock
+ * parkclock_stop() - stop the clock: nobody gets a time from it
  * @pc: the handle
  *
- * Reading it fails with ENODATA. References and registrations stay.
+ * Reading the clock fails with ENODATA from now on. References and registrations stay.
  *
  * Return: 0, or -1 with errno:
- *	EALREADY  it is stopped
- *	ENOTTY    the handle is one of a view
+ *	EALREADY  the clock is stopped already
+ *	ENOTTY    the handle is of a view
  *	EPERM     the handle is not open for writing
  */
 int parkclock_stop(struct parkclock *pc);
 
 /**
- * parkclock_start() - let it have the time again
+ * parkclock_start() - start a stopped clock again
  * @pc:  the handle
- * @gap: PARKCLOCK_GAP_INCLUDE: as if it had never been stopped;
- *	 PARKCLOCK_GAP_FREEZE: MONOTONIC and BOOTTIME go on from where they were
+ * @gap: PARKCLOCK_GAP_INCLUDE: the clock reads as if it had never been stopped;
+ *	 PARKCLOCK_GAP_FREEZE: MONOTONIC and BOOTTIME continue from where they stopped
  *
- * Return: 0, or -1 with errno. As of parkclock_stop(), and
- *	EALREADY  it is not stopped
- *	EINVAL    another @gap
+ * Return: 0; or -1 with an errno of parkclock_stop(), or
+ *	EALREADY  the clock is not stopped
+ *	EINVAL    any other @gap
  */
 int parkclock_start(struct parkclock *pc, unsigned int gap);
 
 /**
- * parkclock_save() - stop the clock, unless it is stopped, and say where
+ * parkclock_save() - stop the clock, unless it is stopped already, and save it
  * @pc:    the handle
- * @saved: to be kept as it is, and to be restored here or elsewhere
+ * @saved: filled in: where the clock stopped; keep it unchanged, and restore it here or
+ *	   elsewhere
  *
  * Return: 0, or -1 with errno:
- *	ENOTTY  the handle is one of a view
+ *	ENOTTY  the handle is of a view
  *	EPERM   the handle is not open for writing
  */
 int parkclock_save(struct parkclock *pc, struct parkclock_saved *saved);
 
 /**
- * parkclock_restore() - continue a clock that was saved
- * @pc:    the handle of another, which is fresh
- * @saved: the saved one
- * @gap:   PARKCLOCK_GAP_INCLUDE: MONOTONIC and BOOTTIME go on from where they were, plus
- *	   the REALTIME that has passed since then, if any; PARKCLOCK_GAP_FREEZE: from
- *	   where they were
+ * parkclock_restore() - continue a saved clock
+ * @pc:    the handle of another clock, which is fresh
+ * @saved: the saved clock
+ * @gap:   PARKCLOCK_GAP_INCLUDE: MONOTONIC and BOOTTIME continue from the saved times plus
+ *	   the REALTIME that has passed since, if any; PARKCLOCK_GAP_FREEZE: they continue
+ *	   from the saved times
  *
- * If it is stopped it stays so.
+ * If the clock of @pc is stopped it stays stopped.
  *
- * Return: 0, or -1 with errno. As of parkclock_epoch(), and
- *	EBADMSG     @saved is damaged, or no saved clock
- *	EINVAL      another @gap
- *	EOPNOTSUPP  @saved is of another version
+ * Return: 0; or -1 with an errno of parkclock_epoch(), or
+ *	EBADMSG     @saved is damaged, or is no saved clock
+ *	EINVAL      any other @gap
+ *	EOPNOTSUPP  @saved has another version
  *	ERANGE      a time in @saved is out of range, or would be after the gap
  */
 int parkclock_restore(struct parkclock *pc, const struct parkclock_saved *saved,
 		      unsigned int gap);
 
 /**
- * parkclock_reason() - a word for PARKCLOCK_REASON_*
+ * parkclock_reason() - a word for a PARKCLOCK_REASON_*
  * @reason: of struct parkclock_query
  *
- * Return: "none", "step", "leap", "tai", "suspend", "counter", "fork"; "unknown" for
- * what a newer module says. It stays valid for ever, and any thread may call.
+ * Return: "none", "step", "leap", "tai", "suspend", "counter" or "fork"; "unknown" for a
+ * reason that only a newer module has. The string is constant, and any thread may call.
  */
 const char *parkclock_reason(uint64_t reason);
 
 /**
- * parkclock_explain_open() - why parkclock_open(), parkclock_open_owner() or
- *			      parkclock_open_fd() failed, and what to do
- * @err: the errno that it left
+ * parkclock_explain_open() - explain why opening failed, and what to do
+ * @err: the errno of parkclock_open(), parkclock_open_owner() or parkclock_open_fd()
  *
- * Return: a sentence or two, in English, without a newline. Never NULL; it
- * stays valid for ever, and any thread may call.
+ * Return: a sentence or two in English, without a newline; never NULL. The string is
+ * constant, and any thread may call.
  */
 const char *parkclock_explain_open(int err);
 
 /**
- * parkclock_explain_register() - why parkclock_register() or
- *				  parkclock_unregister() failed, and what to do
- * @err: the errno that it left
+ * parkclock_explain_register() - explain why registering failed, and what to do
+ * @err: the errno of parkclock_register() or parkclock_unregister()
  *
- * Return: as above.
+ * Return: as parkclock_explain_open().
  */
 const char *parkclock_explain_register(int err);
 
 /**
- * parkclock_explain_change() - why parkclock_view() or one of those that change a
- *				clock failed, and what to do
- * @err: the errno that it left
+ * parkclock_explain_change() - explain why changing a clock failed, and what to do
+ * @err: the errno of parkclock_view(), parkclock_epoch(), parkclock_set_offsets(),
+ *	 parkclock_stop(), parkclock_start(), parkclock_save() or parkclock_restore()
  *
- * Those are parkclock_epoch(), parkclock_set_offsets(), parkclock_stop(),
- * parkclock_start(), parkclock_save() and parkclock_restore().
- *
- * Return: as above.
+ * Return: as parkclock_explain_open().
  */
 const char *parkclock_explain_change(int err);
 
 /**
- * parkclock_explain() - why another function failed, and what to do
- * @err: the errno that it left
+ * parkclock_explain_timer() - explain why a function about timers failed, and what to do
+ * @err: the errno of parkclock_timer(), parkclock_timer_set(), parkclock_timer_get() or
+ *	 parkclock_timer_restore()
  *
- * Return: as above.
+ * Return: as parkclock_explain_open().
+ */
+const char *parkclock_explain_timer(int err);
+
+/**
+ * parkclock_explain() - explain why any other function failed, and what to do
+ * @err: the errno that the function left
+ *
+ * Return: as parkclock_explain_open().
  */
 const char *parkclock_explain(int err);
 

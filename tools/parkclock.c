@@ -12,41 +12,37 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../module/version.h"
 #include "tool.h"
 
-static const char help[] =
+static const char help_begin[] =
 	"usage: parkclock [--device PATH] COMMAND [OPTION ...]\n"
 	"\n"
-	"Looks at the clock that the parkclock module publishes, and has it kept fresh.\n"
+	"Shows, reads, holds and checks the clock of the parkclock module.\n"
+	"\n";
+
+static const char help_end[] =
 	"\n"
-	"  status         show the state, the rate and the counters\n"
-	"  read           read clocks, next to clock_gettime\n"
-	"  hold           hold a reference, which keeps the clock awake\n"
-	"  watch          show state and counters as they change\n"
-	"  run            run a command; whenever it runs, the page is valid\n"
-	"  register       the same for a process that is there already\n"
-	"  save           stop a clock, and save it in a file\n"
-	"  restore        run a command with a clock that was saved\n"
-	"  doctor         look at the host, check the clock, say what to do\n"
-	"\n"
-	"  --device PATH  another device than " PARKCLOCK_DEVICE ", or than the clock\n"
+	"  --device PATH  use this device instead of " PARKCLOCK_DEVICE " or of the clock\n"
 	"                 whose descriptor PARKCLOCK_FD names\n"
-	"  --help         this text; \"parkclock COMMAND --help\" for that of a command\n"
+	"  --help         show this text; \"parkclock COMMAND --help\": that of a command\n"
 	"  --version      show the version\n"
 	"\n"
-	"Exit status: 0, 1 (something failed), 2 (wrong usage); of \"run\" and\n"
-	"\"restore\": the command's.\n";
+	"Exit status: 0 (success), 1 (something failed), 2 (wrong usage); \"run\" and\n"
+	"\"restore\" exit with the status of their command.\n";
+
+static const struct command cmd_help;
 
 static const struct command *const commands[] = {
 	&cmd_status, &cmd_read, &cmd_hold, &cmd_watch, &cmd_run, &cmd_register,
-	&cmd_save, &cmd_restore, &cmd_doctor,
+	&cmd_save, &cmd_restore, &cmd_doctor, &cmd_help,
 };
 
 const char default_device[] = PARKCLOCK_DEVICE;
 
 int usage(const struct command *self)
 {
-	complain("\"parkclock %s --help\" shows what can be given.", self->name);
+	complain("\"parkclock %s --help\" shows the options.", self->name);
 	return EXIT_USAGE;
 }
 
@@ -63,9 +59,9 @@ bool parse_seconds(const char *name, const char *arg, __s64 *ns)
 	char *end;
 	double seconds = strtod(arg, &end);
 
-	/* The character set keeps out what else strtod() takes: inf, 0x1p3, -1 */
+	/* The character set refuses what strtod() also accepts: inf, 0x1p3, -1 */
 	if (!*arg || *end || arg[strspn(arg, "0123456789.")] || seconds > 1e9) {
-		complain("%s takes seconds, such as 2 or 0.5, up to 1000000000; not '%s'.",
+		complain("%s takes seconds, such as 2 or 0.5, at most 1000000000; not '%s'.",
 			 name, arg);
 		return false;
 	}
@@ -88,16 +84,19 @@ bool parse_count(const char *arg, __u64 *count)
 
 static struct parkclock *check_open(struct parkclock *pc, const char *path)
 {
-	if (!pc) {
-		const int err = errno;
+	const char *fd = path ? NULL : getenv(PARKCLOCK_FD_VARIABLE);
+	const int err = errno;
 
-		complain("cannot open %s: %s. %s", path, strerror(err),
+	if (!pc && fd)
+		complain("cannot use the clock of PARKCLOCK_FD, '%s': %s. %s", fd, strerror(err),
 			 parkclock_explain_open(err));
-	}
+	else if (!pc)
+		complain("cannot open %s: %s. %s", path ? path : default_device, strerror(err),
+			 parkclock_explain_open(err));
 	return pc;
 }
 
-/* As the library wants it */
+/* The path as the library expects it */
 static const char *given(const char *path)
 {
 	return path == default_device ? NULL : path;
@@ -105,12 +104,16 @@ static const char *given(const char *path)
 
 struct parkclock *open_device(const char *path)
 {
-	return check_open(parkclock_open(given(path)), path);
+	path = given(path);
+	return check_open(parkclock_open(path), path);
 }
 
-struct parkclock *open_device_owner(const char *path)
+struct parkclock *open_device_best(const char *path)
 {
-	return check_open(parkclock_open_owner(given(path)), path);
+	struct parkclock *pc = parkclock_open_owner(given(path));
+
+	return pc || (errno != EACCES && errno != EPERM) ? check_open(pc, given(path)) :
+							    open_device(path);
 }
 
 struct parkclock *open_new_owner(const char *path)
@@ -144,13 +147,13 @@ const char *reason_text(__u64 reason)
 		[PARKCLOCK_REASON_NONE] = "no discontinuity yet",
 		[PARKCLOCK_REASON_STEP] = "REALTIME was set",
 		[PARKCLOCK_REASON_LEAP] = "a leap second",
-		[PARKCLOCK_REASON_TAI] = "TAI's distance to UTC was set",
+		[PARKCLOCK_REASON_TAI] = "the offset between TAI and UTC was set",
 		[PARKCLOCK_REASON_SUSPEND] = "the host slept",
 		[PARKCLOCK_REASON_COUNTER] = "the clocksource was changed",
 		[PARKCLOCK_REASON_FORK] = "the host is a copy of a virtual machine",
 	};
 
-	return reason < ARRAY_SIZE(texts) ? texts[reason] : "for a reason of a newer module";
+	return reason < ARRAY_SIZE(texts) ? texts[reason] : "a reason of a newer module";
 }
 
 const char *seconds(char *text, __s64 ns)
@@ -213,7 +216,7 @@ static void catch_signal(int sig)
 	caught = sig;
 }
 
-/* Here alone they are caught, but only inside ppoll(): the mask is otherwise as it was. */
+/* Signals are caught only inside this ppoll(); elsewhere the mask blocks them. */
 int wait_signal_or(int fd)
 {
 	const struct sigaction action = { .sa_handler = catch_signal };
@@ -243,12 +246,52 @@ static int run(int argc, char **argv, const char *device)
 	return EXIT_USAGE;
 }
 
-/* What was printed counts only if it arrived. */
+static void print_help(void)
+{
+	fputs(help_begin, stdout);
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		printf("  %-14s %s\n", commands[i]->name, commands[i]->summary);
+	fputs(help_end, stdout);
+}
+
+static int run_help(const struct command *self, int argc, char **argv, const char *device)
+{
+	static const struct option options[] = { OPTION_HELP, { 0 } };
+	char option[] = "--help";
+	char *of_command[3] = { NULL, option };
+	int c;
+
+	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		if (c != 'h')
+			return usage(self);
+		fputs(self->help, stdout);
+		return EXIT_SUCCESS;
+	}
+	if (optind == argc) {
+		print_help();
+		return EXIT_SUCCESS;
+	}
+	of_command[0] = argv[optind++];
+	return no_more(argc, argv) ? run(2, of_command, device) : usage(self);
+}
+
+static const struct command cmd_help = {
+	.name = "help",
+	.summary = "show this text, or the options of a command",
+	.help = "usage: parkclock help [COMMAND]\n"
+		"\n"
+		"Shows what \"parkclock --help\" or \"parkclock COMMAND --help\" shows.\n"
+		"\n"
+		"  --help         show this text\n",
+	.run = run_help,
+};
+
+/* Output counts only if it was written. */
 static int flush_status(int status)
 {
 	if (!fflush(stdout) && !ferror(stdout))
 		return status;
-	complain("cannot write the output: %s. Is the disk full, or the reader gone?",
+	complain("cannot write the output: %s. Is the disk full, or has the reader gone?",
 		 strerror(errno));
 	return status ? status : EXIT_FAILURE;
 }
@@ -271,13 +314,14 @@ int main(int argc, char **argv)
 			device = optarg;
 			break;
 		case 'h':
-			fputs(help, stdout);
+			print_help();
 			return flush_status(EXIT_SUCCESS);
 		case 'V':
-			printf("parkclock %s, ABI version %d\n", VERSION, PARKCLOCK_VERSION);
+			printf("parkclock %s, ABI version %d\n", PARKCLOCK_RELEASE,
+			       PARKCLOCK_VERSION);
 			return flush_status(EXIT_SUCCESS);
 		default:
-			complain("\"parkclock --help\" shows what can be given.");
+			complain("\"parkclock --help\" shows the options.");
 			return EXIT_USAGE;
 		}
 	}

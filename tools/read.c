@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * parkclock read: the clocks, next to clock_gettime
+ * parkclock read: read clocks, and compare them with clock_gettime
  *
- * Each reading is taken between two calls of clock_gettime(), and compared with
- * the middle of the two. It can be told right from wrong to half of their
- * distance, which is shown too.
+ * Each reading is taken between two calls of clock_gettime(), and compared with the middle
+ * of the two. Half of their distance limits how well right can be told from wrong; it is
+ * shown, too.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -27,18 +27,18 @@ enum { CLOCKS = ARRAY_SIZE(clocks) };
 
 struct job {
 	bool wanted[CLOCKS];
-	bool page;		/* from the page alone */
+	bool page;		/* only from the page */
 	bool json;
 	__u64 count;
 	__s64 interval_ns;
 };
 
-/* One reading; @from is "page", "read" or "expired": then there is none. */
+/* One reading. @from is "page", "read" or "expired"; "expired" means that there is none. */
 struct sample {
 	const char *from;
 	struct parkclock_reading reading;
 	__s64 gettime_ns;	/* middle of the bracket */
-	__s64 half_ns;	/* and half of its width, rounded up */
+	__s64 half_ns;	/* half the width of the bracket, rounded up */
 };
 
 static __s64 gettime(clockid_t id)
@@ -49,7 +49,7 @@ static __s64 gettime(clockid_t id)
 	return ts.tv_sec * NSEC_PER_SEC + ts.tv_nsec;
 }
 
-/* The bracket is around what gave the time, not around a page that had none. */
+/* The bracket is around the call that gave the time, not around a page that had none. */
 static bool take(struct parkclock *pc, clockid_t id, bool page, struct sample *s)
 {
 	__s64 before = gettime(id), after;
@@ -160,7 +160,7 @@ static bool choose(struct job *job, int argc, char **argv)
 		while (i < CLOCKS && strcmp(argv[a], clocks[i].name))
 			i++;
 		if (i == CLOCKS) {
-			complain("no clock '%s': there are monotonic, realtime, boottime and tai.",
+			complain("no clock '%s'; there are monotonic, realtime, boottime, tai.",
 				 argv[a]);
 			return false;
 		}
@@ -209,20 +209,22 @@ static int run(const struct command *self, int argc, char **argv, const char *de
 
 const struct command cmd_read = {
 	.name = "read",
+	.summary = "read clocks, and compare them with clock_gettime",
 	.help = "usage: parkclock read [CLOCK ...] [--page] [--json] [--count N]\n"
 		"                      [--interval SECONDS]\n"
 		"\n"
 		"Reads clocks (monotonic, realtime, boottime, tai; all if none is named) from the\n"
-		"page, or by the READ ioctl where the page has no time, which wakes the clock.\n"
-		"Next to each: clock_gettime called before and after it (the middle), the\n"
-		"difference from there, half the distance of the two calls (+-), and the bound\n"
-		"of the error. A reading is right if |difference| <= (+-) + bound.\n"
+		"page. Where the page has no time it uses the READ ioctl, which wakes the clock.\n"
+		"Each reading is compared with clock_gettime, called before and after it. The\n"
+		"columns are the reading, the middle of the two calls, the difference between\n"
+		"these, half the distance of the two calls (+-), and the bound of the error.\n"
+		"A reading is right if |difference| <= (+-) + bound.\n"
 		"\n"
-		"  --page              from the page alone; a clock with no time is \"expired\",\n"
-		"                      and the exit status 1\n"
-		"  --json              a JSON object per reading, one on a line\n"
+		"  --page              read only from the page; a clock with no time is \"expired\",\n"
+		"                      and the exit status is 1\n"
+		"  --json              print one JSON object for each reading, each on its own line\n"
 		"  --count N           read N times (default 1)\n"
-		"  --interval SECONDS  from one time to the next (default 1)\n"
-		"  --help              this text\n",
+		"  --interval SECONDS  wait this long between two reads (default 1)\n"
+		"  --help              show this text\n",
 	.run = run,
 };

@@ -2,9 +2,12 @@
 /*
  * parkclock register: keep the page fresh for a process that runs already
  *
- * The process is followed by a pidfd, which wakes nobody until it has exited. There
- * is none for a thread, nor for what inherits: they are over when QUERY finds no
- * registered task any more, so it is asked, now and then.
+ * A pidfd tells when the process exits, and wakes nobody before. Threads, and the tasks
+ * that inherit, have none: the tool asks QUERY now and then, until no registered task is
+ * left.
+ *
+ * QUERY tells of all tasks of a clock, whoever has registered them. So this is always a
+ * clock of the tool's own, in which nobody else registers tasks, and never PARKCLOCK_FD's.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -31,7 +34,7 @@ static bool parse_id(const char *arg, pid_t *id)
 	long n = strtol(arg, &end, 10);
 
 	if (!*arg || *end || arg[strspn(arg, "0123456789")] || n < 1 || n > INT32_MAX) {
-		complain("an id is a number from 1 to %d; not '%s'.", INT32_MAX, arg);
+		complain("an id is a number from 1 to %d, not '%s'.", INT32_MAX, arg);
 		return false;
 	}
 	*id = n;
@@ -51,12 +54,12 @@ static bool follow(struct target *t)
 		complain("cannot register process %d: %s. %s", t->id, strerror(errno),
 			 parkclock_explain_register(errno));
 	else
-		complain("cannot register process %d: %s. Is it a thread? Then say --thread.",
+		complain("cannot register process %d: %s. If it is a thread, use --thread.",
 			 t->id, strerror(errno));
 	return false;
 }
 
-/* By its id, which may have got a new owner since the pidfd was made. */
+/* Registers by id. A new task may have got the id since the pidfd was made. */
 static bool register_target(struct parkclock *pc, const struct target *t)
 {
 	struct pollfd exited = { .fd = t->pidfd, .events = POLLIN };
@@ -72,8 +75,8 @@ static bool register_target(struct parkclock *pc, const struct target *t)
 }
 
 /*
- * Until no registered task is left, or a signal comes, which is returned, else 0.
- * -1 after a complaint. @q is how things were at the end.
+ * Waits until no registered task is left, or until a signal comes. Returns the signal, or 0,
+ * or -1 after a message. @q is the last query.
  */
 static int wait_end(struct parkclock *pc, const struct target *t, struct parkclock_query *q)
 {
@@ -99,10 +102,10 @@ static bool keep(struct parkclock *pc, const struct target *t, struct parkclock_
 	return *sig >= 0;
 }
 
-/* The end is printed after the close: who reads it may rely on it. */
+/* Print the end after the close, so that a reader of the line may rely on it. */
 static int register_until(const char *device, struct target *t)
 {
-	struct parkclock *pc = open_device_owner(device);
+	struct parkclock *pc = open_new_owner(device);
 	struct parkclock_query q;
 	bool ok;
 	int sig;
@@ -117,7 +120,7 @@ static int register_until(const char *device, struct target *t)
 	printf("the registration is over (%s), the tasks ran for %.9f s\n",
 	       sig ? strsignal(sig) : "no task is left", q.cpu_ns / 1e9);
 	if (q.run_missed)
-		complain("%llu tasks did not inherit it: memory, or max_tasks, did not suffice.",
+		complain("%llu tasks did not inherit it: out of memory, or max_tasks reached.",
 			 q.run_missed);
 	return EXIT_SUCCESS;
 }
@@ -158,17 +161,19 @@ static int run(const struct command *self, int argc, char **argv, const char *de
 
 const struct command cmd_register = {
 	.name = "register",
+	.summary = "keep the page valid while a process that exists already runs",
 	.help = "usage: parkclock register [--thread] [--inherit] PID\n"
 		"\n"
 		"Registers every thread of process PID: whenever one of them runs, the page is\n"
-		"valid from its first instruction; while they sleep, the clock may park. Lasts\n"
-		"until the process has exited, or SIGINT (Ctrl-C), SIGTERM or SIGHUP; then it says\n"
-		"how long the registered tasks have run. Needs a device that the user may write to,\n"
-		"and a process of the user's, or CAP_SYS_PTRACE.\n"
+		"valid from its first instruction; while they sleep, the clock may park. The\n"
+		"registration lasts until the process has exited, or until SIGINT (Ctrl-C), SIGTERM\n"
+		"or SIGHUP. At the end it prints how long the registered tasks have run. The user\n"
+		"must be allowed to write to the device, and must own the process or have\n"
+		"CAP_SYS_PTRACE.\n"
 		"\n"
-		"  --thread       only the thread whose id is PID\n"
-		"  --inherit      and the threads and child processes that they create from now\n"
-		"                 on; lasts until these have exited, too\n"
-		"  --help         this text\n",
+		"  --thread       register only the thread whose id is PID\n"
+		"  --inherit      also register the threads and child processes that the registered\n"
+		"                 ones create from now on; lasts until all of them have exited\n"
+		"  --help         show this text\n",
 	.run = run,
 };

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * parkclock restore: a command whose clock goes on from where one was saved
+ * parkclock restore: run a command whose clock continues a saved one
  *
- * The command gets a descriptor of that clock, and its number in PARKCLOCK_FD; it is
- * registered as by "parkclock run". The kernel checks what is in the file; here it is
- * only told apart from what never was a saved clock.
+ * The command gets a descriptor of the new clock, and its number in PARKCLOCK_FD. It is
+ * registered as by "parkclock run". The kernel checks the saved clock; this file only
+ * recognises what never was one.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,9 +19,10 @@ struct job {
 	const char *path;
 	unsigned int gap;
 	unsigned int flags;
+	bool preload;
 };
 
-/* Up to @size bytes; -1 after a complaint. */
+/* Reads up to @size bytes; returns -1 after a message. */
 static ssize_t read_all(const char *path, void *data, size_t size)
 {
 	const int fd = strcmp(path, "-") ? open(path, O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
@@ -35,7 +36,7 @@ static ssize_t read_all(const char *path, void *data, size_t size)
 		done += n;
 	}
 	if (fd < 0 || n < 0) {
-		complain("cannot read %s: %s. Give the file that \"parkclock save\" has written.",
+		complain("cannot read %s: %s. Give a file that \"parkclock save\" has written.",
 			 path, strerror(errno));
 		return -1;
 	}
@@ -44,7 +45,7 @@ static ssize_t read_all(const char *path, void *data, size_t size)
 	return done;
 }
 
-/* Anything else is what the kernel refuses. */
+/* The kernel refuses everything else. */
 static bool read_saved(const char *path, struct parkclock_saved *saved)
 {
 	struct {
@@ -62,10 +63,10 @@ static bool read_saved(const char *path, struct parkclock_saved *saved)
 		complain("cannot restore %s: this is not a saved clock. %s", path,
 			 "Give a file that \"parkclock save\" has written.");
 	else if (s->version != PARKCLOCK_SAVED_VERSION)
-		complain("cannot restore %s: it is of version %u, not %u. %s", path, s->version,
+		complain("cannot restore %s: it has version %u, not %u. %s", path, s->version,
 			 PARKCLOCK_SAVED_VERSION, parkclock_explain_change(EOPNOTSUPP));
 	else if (n != sizeof(*s))
-		complain("cannot restore %s: it has %s than %zu bytes, and so is damaged. %s", path,
+		complain("cannot restore %s: it has %s than %zu bytes, so it is damaged. %s", path,
 			 n < (ssize_t)sizeof(*s) ? "less" : "more", sizeof(*s),
 			 "Take another copy, or save the clock again.");
 	else
@@ -90,7 +91,7 @@ static int go_on(const char *device, const struct job *job, char **command)
 	struct parkclock *pc;
 	int fd;
 
-	if (!read_saved(job->path, &saved))
+	if (!read_saved(job->path, &saved) || (job->preload && !preload_command()))
 		return EXIT_FAILURE;
 	pc = open_new_owner(device);
 	if (!pc)
@@ -103,7 +104,7 @@ static int go_on(const char *device, const struct job *job, char **command)
 	fd = register_command(pc, job->flags);
 	if (fd < 0 || !hand_over(fd))
 		return EXIT_FAILURE;
-	return become(command);	/* execve() closes the rest */
+	return become(command);	/* execve() closes the other descriptors */
 }
 
 static bool parse_gap(const char *arg, unsigned int *gap)
@@ -117,11 +118,12 @@ static bool parse_gap(const char *arg, unsigned int *gap)
 	return true;
 }
 
-/* An exit status, or -1 to go on: optind is where the options end. */
+/* Returns an exit status, or -1 to go on; then optind is where the options end. */
 static int parse_options(const struct command *self, int argc, char **argv, struct job *job)
 {
 	static const struct option options[] = {
-		{ "gap", required_argument, NULL, 'g' }, OPTION_INHERIT, OPTION_HELP, { 0 }
+		{ "gap", required_argument, NULL, 'g' }, OPTION_PRELOAD, OPTION_INHERIT,
+		OPTION_HELP, { 0 }
 	};
 	int c;
 
@@ -130,10 +132,13 @@ static int parse_options(const struct command *self, int argc, char **argv, stru
 		case 'g':
 			if (parse_gap(optarg, &job->gap))
 				break;
-			complain("--gap takes include or freeze; not '%s'.", optarg);
+			complain("--gap takes include or freeze, not '%s'.", optarg);
 			return usage(self);
 		case 'I':
 			job->flags = PARKCLOCK_TASK_INHERIT;
+			break;
+		case 'p':
+			job->preload = true;
 			break;
 		case 'h':
 			fputs(self->help, stdout);
@@ -145,7 +150,7 @@ static int parse_options(const struct command *self, int argc, char **argv, stru
 	return -1;
 }
 
-/* Options are before and after FILE; what is after the next word is the command's. */
+/* Options may be before and after FILE; what follows the next word is the command's. */
 static int run(const struct command *self, int argc, char **argv, const char *device)
 {
 	struct job job = { .gap = PARKCLOCK_GAP_INCLUDE };
@@ -170,25 +175,28 @@ static int run(const struct command *self, int argc, char **argv, const char *de
 
 const struct command cmd_restore = {
 	.name = "restore",
-	.help = "usage: parkclock restore FILE [--gap include|freeze] [--inherit] [--] COMMAND\n"
-		"                         [ARGUMENT ...]\n"
+	.summary = "run a command with a saved clock",
+	.help = "usage: parkclock restore FILE [--gap include|freeze] [--preload] [--inherit]\n"
+		"                         [--] COMMAND [ARGUMENT ...]\n"
 		"\n"
-		"Opens a clock that goes on from where the one in FILE was saved, and becomes\n"
-		"COMMAND, which is registered with it as by \"parkclock run\". PARKCLOCK_FD is the\n"
-		"number of its descriptor: by that the library, \"parkclock read\" and \"parkclock\n"
-		"save\" in COMMAND mean this clock. If FILE is no saved clock, or damaged, nothing is\n"
-		"run. Needs a device that the user may write to.\n"
+		"Opens a new clock that continues the saved clock in FILE, registers its own thread\n"
+		"with that clock as \"parkclock run\" does, then executes COMMAND in it. PARKCLOCK_FD\n"
+		"holds the number of the clock's descriptor. So in COMMAND the library, \"parkclock\n"
+		"read\" and \"parkclock save\" use this clock. If FILE is damaged or holds no saved\n"
+		"clock, COMMAND is not run. The user must be allowed to write to the device.\n"
 		"\n"
-		"  FILE           what \"parkclock save\" has written; \"-\" is standard input, which\n"
-		"                 COMMAND then finds read to its end\n"
-		"  --gap include  monotonic and boottime go on from where they were, plus the\n"
-		"                 realtime that has passed since, if it did not go back (default)\n"
-		"  --gap freeze   they go on from where they were\n"
-		"  --inherit      the threads and child processes that COMMAND creates are\n"
-		"                 registered, too\n"
-		"  --help         this text\n"
+		"  FILE           a file that \"parkclock save\" has written; \"-\" is standard input,\n"
+		"                 which is then read to its end before COMMAND begins\n"
+		"  --gap include  monotonic and boottime continue from the saved times plus the\n"
+		"                 realtime that has passed since, unless that went back (default)\n"
+		"  --gap freeze   monotonic and boottime continue from the saved times\n"
+		"  --preload      let COMMAND, unmodified, read this clock and wait by it, unless it is\n"
+		"                 static or set-user-id: see libparkclock-preload(7)\n"
+		"  --inherit      also register the threads and child processes that COMMAND creates\n"
+		"  --help         show this text\n"
 		"\n"
-		"Exit status: that of COMMAND; 126 if it cannot be run, 127 if it is not found;\n"
-		"1 if the clock cannot be restored or COMMAND not be registered, 2 (wrong usage).\n",
+		"Exit status: that of COMMAND; 126 if COMMAND cannot be run, 127 if it is not found;\n"
+		"1 if the clock cannot be restored, COMMAND cannot be registered or the library of\n"
+		"--preload is missing; 2 (wrong usage).\n",
 	.run = run,
 };

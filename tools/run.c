@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * parkclock run: a command that is registered from its first instruction
+ * parkclock run: run a command that is registered from its first instruction
  *
- * A registration stays over execve(), and lives as long as the open file. So the
- * command gets a descriptor of it, which it need not know of. Its number is out of
- * the way: scripts take the low ones for themselves, and that would close it.
+ * A registration survives execve(), and lives as long as the open file. So the command
+ * inherits a descriptor, and need not know about it. The descriptor's number is high,
+ * because scripts use low ones for themselves, which would close it.
+ *
+ * A user who may not write to the device cannot register anything. The page is valid then,
+ * too, because a reference is held as long as that descriptor is open; but the clock does not
+ * park while the command sleeps.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +23,7 @@
 #define LOWEST_FD	100
 #define PRELOAD		"libparkclock-preload.so"
 
-/* It may be registered already, with other flags, with a clock that it was given. */
+/* The command's own clock may have registered it already, with other flags. */
 static int register_anew(struct parkclock *pc, unsigned int flags)
 {
 	if (!parkclock_register(pc, 0, flags))
@@ -29,18 +33,32 @@ static int register_anew(struct parkclock *pc, unsigned int flags)
 	return parkclock_register(pc, 0, flags);
 }
 
+/* Instead of a registration; leaves errno as it was if that cannot help either. */
+static bool hold_instead(struct parkclock *pc)
+{
+	const int err = errno;
+
+	if (err == EPERM && !parkclock_hold(pc)) {
+		complain("cannot register the command: %s. So a reference is held meanwhile. %s",
+			 strerror(err), "To change that, be root, or in the group clock.");
+		return true;
+	}
+	errno = err;
+	return false;
+}
+
 int register_command(struct parkclock *pc, unsigned int flags)
 {
 	int fd;
 
-	if (register_anew(pc, flags)) {
+	if (register_anew(pc, flags) && !hold_instead(pc)) {
 		complain("cannot register the command: %s. %s", strerror(errno),
 			 parkclock_explain_register(errno));
 		return -1;
 	}
 	fd = fcntl(parkclock_fd(pc), F_DUPFD, LOWEST_FD);
 	if (fd < 0)
-		complain("cannot leave the clock open: %s. Let \"ulimit -n\" exceed %d.",
+		complain("cannot leave the clock open: %s. Raise \"ulimit -n\" above %d.",
 			 strerror(errno), LOWEST_FD);
 	return fd;
 }
@@ -51,12 +69,12 @@ int become(char **argv)
 
 	execvp(*argv, argv);
 	err = errno;
-	complain("cannot run '%s': %s. Is it the name of a program in PATH, or the path of one?",
+	complain("cannot run '%s': %s. Give the name of a program in PATH, or its path.",
 		 *argv, strerror(err));
 	return err == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN;
 }
 
-/* In the directory of the tool, if it was not installed; or where it gets installed. */
+/* In the directory of the tool, if that was not installed; else where libraries are. */
 static bool find_preload(char *path, size_t size)
 {
 	const ssize_t n = readlink("/proc/self/exe", path, size);
@@ -75,8 +93,8 @@ static bool find_preload(char *path, size_t size)
 	return !access(path, R_OK);
 }
 
-/* Before what is there: the command's calls are to come to it first. */
-static bool preload(void)
+/* In front, so that the command's calls reach this library first. */
+bool preload_command(void)
 {
 	const char *others = getenv("LD_PRELOAD");
 	char path[PATH_MAX], *value;
@@ -103,11 +121,13 @@ static bool preload(void)
 static int run_command(const struct command *self, int argc, char **argv, const char *device)
 {
 	static const struct option options[] = {
-		{ "preload", no_argument, NULL, 'p' }, OPTION_INHERIT, OPTION_HELP, { 0 }
+		OPTION_PRELOAD, OPTION_INHERIT,
+		{ "cpu-limit", required_argument, NULL, 'l' }, OPTION_HELP, { 0 }
 	};
 	struct parkclock *pc;
 	unsigned int flags = 0;
 	bool by_page = false;
+	__s64 limit_ns = 0;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "+h", options, NULL)) != -1) {
@@ -117,6 +137,10 @@ static int run_command(const struct command *self, int argc, char **argv, const 
 			break;
 		case 'p':
 			by_page = true;
+			break;
+		case 'l':
+			if (!parse_limit(optarg, &limit_ns))
+				return usage(self);
 			break;
 		case 'h':
 			fputs(self->help, stdout);
@@ -129,31 +153,41 @@ static int run_command(const struct command *self, int argc, char **argv, const 
 		complain("the command to run is missing.");
 		return usage(self);
 	}
-	if (by_page && !preload())
+	if (by_page && !preload_command())
 		return EXIT_FAILURE;
-	pc = open_device(device);
+	if (limit_ns)
+		return run_limited(device, limit_ns, argv + optind);
+	pc = open_device_best(device);
 	if (!pc || register_command(pc, flags) < 0)
 		return EXIT_FAILURE;
-	return become(argv + optind);	/* execve() closes the rest */
+	return become(argv + optind);	/* execve() closes the other descriptors */
 }
 
 const struct command cmd_run = {
 	.name = "run",
-	.help = "usage: parkclock run [--preload] [--inherit] [--] COMMAND [ARGUMENT ...]\n"
+	.summary = "run a command, and keep the page valid while it runs",
+	.help = "usage: parkclock run [--preload] [--inherit] [--cpu-limit TIME] [--] COMMAND\n"
+		"                     [ARGUMENT ...]\n"
 		"\n"
-		"Registers itself and becomes COMMAND: whenever that runs, the page is valid from\n"
-		"its first instruction; while it sleeps, the clock may park. The registration lasts\n"
-		"while a descriptor of the device, which COMMAND is given, is open: a command that\n"
-		"closes all descriptors (closefrom) ends it.\n"
+		"Registers its own thread, then executes COMMAND in it. Whenever that thread runs,\n"
+		"the page is valid from its first instruction; while it sleeps, the clock may park.\n"
+		"COMMAND inherits a descriptor of the device. The registration ends when the last\n"
+		"copy of that is closed, for example when COMMAND closes all descriptors (closefrom).\n"
+		"If the user may not write to the device, holds a reference instead, as long.\n"
 		"\n"
-		"  --preload      it reads the time from the page, unless it is static or set-user-id:\n"
-		"                 see libparkclock-preload(7)\n"
-		"  --inherit      the threads and child processes that it creates are registered,\n"
-		"                 too; else only the thread that COMMAND begins with\n"
-		"  --help         this text\n"
+		"  --preload      let COMMAND read the time from the page, unless it is static or\n"
+		"                 set-user-id; if PARKCLOCK_FD names a clock, COMMAND reads that clock,\n"
+		"                 and waits by it: see libparkclock-preload(7)\n"
+		"  --inherit      also register the threads and child processes that COMMAND creates;\n"
+		"                 without this option, only its first thread is registered\n"
+		"  --cpu-limit TIME\n"
+		"                 kill COMMAND when it, and all that it creates, have run for TIME, such\n"
+		"                 as 50ms or 2s, on however many CPUs; when COMMAND ends, kill what it\n"
+		"                 has left; needs to write to the device, and a host that keeps time by\n"
+		"                 the TSC\n"
+		"  --help         show this text\n"
 		"\n"
-		"Exit status: that of COMMAND; 126 if it cannot be run, 127 if it is not found;\n"
-		"1 if it cannot be registered, or the library of --preload is missing, 2 (wrong\n"
-		"usage).\n",
+		"Exit status: that of COMMAND; 124 if it has reached --cpu-limit; 126 if COMMAND cannot be run, 127 if it is not found;\n"
+		"1 if it cannot be registered or the library of --preload is missing; 2 (wrong usage).\n",
 	.run = run_command,
 };

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * parkclock save: stop a clock, and keep it in a file
+ * parkclock save: stop a clock, and save it in a file
  *
- * The file is there whole, or as it was before: it is written under another name, and
- * gets its own when it is on the disk. If that fails, a clock that ran goes on as if
- * nothing had been.
+ * The file is either complete or as it was before: it is written under a temporary name,
+ * and renamed when it is on the disk. If that fails, a clock that ran is started again.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,14 +22,14 @@ struct output {
 	int fd;
 };
 
-/* A device or the like would be replaced by the file. */
+/* The new file would replace a device or the like. */
 static bool may_replace(const char *path)
 {
 	struct stat st;
 
 	if (lstat(path, &st) || S_ISREG(st.st_mode))
 		return true;
-	complain("cannot save as %s: it is there, and not a regular file. Give another name.",
+	complain("cannot save as %s: that exists and is not a regular file. Give another name.",
 		 path);
 	return false;
 }
@@ -76,19 +75,19 @@ static bool end_output(const struct output *o, const struct parkclock_saved *sav
 	if (write_all(o->fd, saved, sizeof(*saved)) &&
 	    (!o->path || (!fsync(o->fd) && !rename(o->temporary, o->path))))
 		return true;
-	complain("cannot write %s: %s. Is the disk full, or the reader gone?",
+	complain("cannot write %s: %s. Is the disk full, or has the reader gone?",
 		 o->path ? o->path : "the saved clock", strerror(errno));
 	return false;
 }
 
-/* What was not given its name by then */
+/* Removes the temporary file, if it was not renamed. */
 static void drop_output(const struct output *o)
 {
 	if (o->path)
 		unlink(o->temporary);
 }
 
-/* To be saved is what PARKCLOCK_FD names, and nothing else in its stead. */
+/* PARKCLOCK_FD names the clock to save; if it names none, no other is saved instead. */
 static struct parkclock *open_clock(const char *device)
 {
 	const char *text = device == default_device ? getenv(PARKCLOCK_FD_VARIABLE) : NULL;
@@ -134,11 +133,11 @@ static void print_json(const struct parkclock_saved *saved, const struct parkclo
 	       saved->realtime_ns, saved->boot_ns, saved->generation);
 }
 
-/* Stops it; if the file cannot be written, it goes on. */
+/* Stops the clock, and starts it again if the file cannot be written. */
 static bool save_clock(struct parkclock *pc, const struct output *o,
 		       struct parkclock_saved *saved, struct parkclock_query *q)
 {
-	/* A view cannot be asked: that it cannot be saved either is the better message. */
+	/* A view refuses QUERY; the message that it cannot be saved is the better one. */
 	if (parkclock_query(pc, q) || parkclock_save(pc, saved)) {
 		complain("cannot save the clock: %s. %s", strerror(errno),
 			 parkclock_explain_change(errno));
@@ -160,7 +159,7 @@ static int save(const char *device, const char *path, bool json)
 	struct output o;
 	bool ok;
 
-	/* Neither is the clock to be left stopped, nor a file half done. */
+	/* A signal must leave neither the clock stopped nor a file half written. */
 	ask_signals();
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
@@ -218,16 +217,18 @@ static int run(const struct command *self, int argc, char **argv, const char *de
 
 const struct command cmd_save = {
 	.name = "save",
+	.summary = "stop a clock, and save it in a file",
 	.help = "usage: parkclock save [--json] FILE\n"
 		"\n"
-		"Stops the clock that PARKCLOCK_FD names, which is that of \"parkclock restore\", and\n"
-		"saves it; without that, a new one, which is the time of here and now. FILE is\n"
-		"written whole, or left as it was, and then the clock goes on. Says what was saved.\n"
-		"Needs a clock that is open for writing, or a device that the user may write to.\n"
+		"Stops the clock that PARKCLOCK_FD names (\"parkclock restore\" sets it) and saves it in\n"
+		"FILE. If PARKCLOCK_FD is not set, saves a new clock: the present time of this host.\n"
+		"FILE is either written completely or left as it was; in the second case the clock\n"
+		"goes on. Prints what was saved. PARKCLOCK_FD must name a clock that is open for\n"
+		"writing; without it, the user must be allowed to write to the device.\n"
 		"\n"
-		"  FILE           for the user alone (mode 0600); \"-\" is standard output, if that is\n"
-		"                 no terminal: then nothing is said\n"
-		"  --json         say it as one JSON object\n"
-		"  --help         this text\n",
+		"  FILE           gets the mode 0600; \"-\" is standard output, which must not be a\n"
+		"                 terminal, and nothing else is printed\n"
+		"  --json         print one JSON object\n"
+		"  --help         show this text\n",
 	.run = run,
 };

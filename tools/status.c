@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "clocks.h"
+#include "query.h"
 #include "tool.h"
 
 static const char *state_meaning(__u32 state)
@@ -81,8 +82,13 @@ static void print_summary(const char *when, const __u64 *bins, __u64 worst)
 	       percentile(bins, worst, 50), percentile(bins, worst, 99), worst);
 }
 
+/* @a is NULL if it is hidden. */
 static void print_accuracy(const struct parkclock_accuracy *a)
 {
+	if (!a) {
+		printf("accuracy         -\n");
+		return;
+	}
 	if (!total(a->steady) && !total(a->changed)) {
 		printf("accuracy         no page was replaced yet\n");
 		return;
@@ -134,13 +140,33 @@ static void print_clocks(const struct sightings *all)
 		i = print_clock(all, i);
 }
 
-static void print_text(const struct parkclock_query *q, const struct parkclock_accuracy *a,
-		       const struct sightings *clocks)
+static void print_limits(const struct parkclock_limits *l, bool hidden)
 {
+	printf("limits           %-22s  %s\n", "this user", "the host");
+	for (int i = 0; i < PARKCLOCK_LIMITS; i++) {
+		printf("  %-14s %8u of %8u  ", limit_names[i], l->limit[i].user_used,
+		       l->limit[i].user_most);
+		if (hidden)
+			printf("%8s of %8u\n", "-", l->limit[i].host_most);
+		else
+			printf("%8u of %8u\n", l->limit[i].host_used, l->limit[i].host_most);
+	}
+}
+
+static void print_text(const struct parkclock_query *q, const struct parkclock_accuracy *a,
+		       const struct parkclock_limits *limits, const struct sightings *clocks)
+{
+	const bool hidden = q->flags & PARKCLOCK_HOST_HIDDEN;
+	const struct query_field *f = NULL;
+
 	printf("state            %s (%s)\n", state_name(q->state), state_meaning(q->state));
-	printf("references       %llu\n", q->references);
-	printf("registered       %llu\n", q->all_tasks);
-	printf("running          %llu\n", q->all_running);
+	if (hidden) {
+		printf("references       -\nregistered       -\nrunning          -\n");
+	} else {
+		printf("references       %llu\n", q->references);
+		printf("registered       %llu\n", q->all_tasks);
+		printf("running          %llu\n", q->all_running);
+	}
 	printf("interval         %.6g s, window %.6g s, slack %.6g s\n", q->interval_ns / 1e9,
 	       q->window_ns / 1e9, q->slack_ns / 1e9);
 	print_page(q);
@@ -150,16 +176,16 @@ static void print_text(const struct parkclock_query *q, const struct parkclock_a
 	print_rate(q);
 	printf("generation       %llu (%s%s)\n", q->generation,
 	       q->reason ? "the last time: " : "", reason_text(q->reason));
-	printf("parks            %llu\n", q->parks);
-	printf("wakes            %llu\n", q->wakes);
-	printf("refreshes        %llu\n", q->refreshes);
-	printf("expirations      %llu\n", q->expirations);
-	printf("invalidations    %llu\n", q->invalidations);
-	printf("slow reads       %llu\n", q->slow_reads);
-	printf("run transitions  %llu\n", q->run_transitions);
-	printf("run wakes        %llu\n", q->run_wakes);
+	while ((f = query_next_counter(f)))
+		if (hidden)
+			printf("%-15s  -\n", f->label);
+		else
+			printf("%-15s  %llu\n", f->label, query_value(q, f));
 	print_accuracy(a);
+	print_limits(limits, hidden);
 	print_clocks(clocks);
+	if (hidden)
+		printf("hidden (-)       %s\n", QUERY_HIDDEN_HINT);
 }
 
 /* Bins as pairs of where they begin and what they count; empty ones are left out. */
@@ -212,38 +238,77 @@ static void print_json_clocks(const struct sightings *all)
 	printf("]");
 }
 
-static void print_json(const struct parkclock_query *q, const struct parkclock_accuracy *a,
-		       const struct sightings *clocks)
+static void print_json_special(const struct parkclock_query *q, const struct query_field *f)
 {
-	printf("{\"state\":\"%s\",\"references\":%llu", state_name(q->state),
-	       q->references);
-	printf(",\"all_tasks\":%llu,\"all_running\":%llu", q->all_tasks, q->all_running);
-	printf(",\"interval_ns\":%llu,\"window_ns\":%llu,\"slack_ns\":%llu",
-	       q->interval_ns, q->window_ns, q->slack_ns);
-	printf(",\"window_left_ns\":%llu,\"error_ns\":", q->window_left_ns);
-	if (q->window_left_ns)
-		printf("%llu", q->error_ns);
-	else
+	switch (f->offset) {
+	case offsetof(struct parkclock_query, state):
+		printf("\"state\":\"%s\"", state_name(q->state));
+		break;
+	case offsetof(struct parkclock_query, error_ns):
+		if (q->window_left_ns)
+			printf("\"error_ns\":%llu", q->error_ns);
+		else
+			printf("\"error_ns\":null");
+		break;
+	case offsetof(struct parkclock_query, counter_hz):
+		printf("\"counter\":\"tsc\",\"counter_hz\":%llu", q->counter_hz);
+		break;
+	case offsetof(struct parkclock_query, flags):
+		printf("\"counter_usable\":%s",
+		       q->flags & PARKCLOCK_COUNTER_UNUSABLE ? "false" : "true");
+		break;
+	case offsetof(struct parkclock_query, rate):
+		printf("\"rate\":%llu,\"rate_shift\":%d", q->rate, PARKCLOCK_SHIFT);
+		break;
+	case offsetof(struct parkclock_query, reason):
+		printf("\"reason\":\"%s\"", parkclock_reason(q->reason));
+		break;
+	}
+}
+
+static void print_json_limits(const struct parkclock_limits *l, bool hidden)
+{
+	for (int i = 0; i < PARKCLOCK_LIMITS; i++) {
+		printf("%s\"%s\":{\"user_used\":%u,\"user_most\":%u,\"host_used\":",
+		       i ? "," : "", limit_names[i], l->limit[i].user_used,
+		       l->limit[i].user_most);
+		if (hidden)
+			printf("null");
+		else
+			printf("%u", l->limit[i].host_used);
+		printf(",\"host_most\":%u}", l->limit[i].host_most);
+	}
+}
+
+static void print_json(const struct parkclock_query *q, const struct parkclock_accuracy *a,
+		       const struct parkclock_limits *limits, const struct sightings *clocks)
+{
+	const struct query_field *f;
+
+	printf("{");
+	for (f = query_fields; f->name; f++) {
+		if (f->kind == QUERY_OPENER)
+			continue;
+		if (f->kind == QUERY_SPECIAL)
+			print_json_special(q, f);
+		else if (query_hidden(q, f))
+			printf("\"%s\":null", f->name);
+		else
+			printf("\"%s\":%llu", f->name, query_value(q, f));
+		printf(",");
+	}
+	printf("\"accuracy\":");
+	if (a) {
+		printf("{");
+		print_json_accuracy("steady", a->steady, a->steady_worst_ns);
+		printf(",");
+		print_json_accuracy("changed", a->changed, a->changed_worst_ns);
+		printf("}");
+	} else {
 		printf("null");
-	printf(",\"counter\":\"tsc\",\"counter_hz\":%llu,\"counter_usable\":%s",
-	       q->counter_hz,
-	       q->flags & PARKCLOCK_COUNTER_UNUSABLE ? "false" : "true");
-	printf(",\"cycles\":%llu,\"rate\":%llu,\"rate_shift\":%d",
-	       q->cycles, q->rate, PARKCLOCK_SHIFT);
-	printf(",\"generation\":%llu,\"reason\":\"%s\"", q->generation,
-	       parkclock_reason(q->reason));
-	printf(",\"parks\":%llu,\"wakes\":%llu",
-	       q->parks, q->wakes);
-	printf(",\"refreshes\":%llu,\"expirations\":%llu", q->refreshes,
-	       q->expirations);
-	printf(",\"invalidations\":%llu,\"slow_reads\":%llu",
-	       q->invalidations, q->slow_reads);
-	printf(",\"run_transitions\":%llu,\"run_wakes\":%llu",
-	       q->run_transitions, q->run_wakes);
-	printf(",\"accuracy\":{");
-	print_json_accuracy("steady", a->steady, a->steady_worst_ns);
-	printf(",");
-	print_json_accuracy("changed", a->changed, a->changed_worst_ns);
+	}
+	printf(",\"limits\":{");
+	print_json_limits(limits, q->flags & PARKCLOCK_HOST_HIDDEN);
 	printf("},\"clocks\":");
 	print_json_clocks(clocks);
 	printf("}\n");
@@ -251,18 +316,25 @@ static void print_json(const struct parkclock_query *q, const struct parkclock_a
 
 static int show(const char *device, bool json)
 {
-	struct parkclock *pc = open_device(device);
+	struct parkclock *pc = open_device_best(device);
 	struct sightings clocks = { 0 };
+	struct parkclock_limits limits;
 	struct parkclock_accuracy a;
 	struct parkclock_query q;
+	bool ok, hidden;
 	struct stat st;
-	bool ok;
 
 	if (!pc)
 		return EXIT_FAILURE;
 	ok = query_device(pc, &q);
-	if (ok && parkclock_accuracy(pc, &a)) {
+	hidden = ok && q.flags & PARKCLOCK_HOST_HIDDEN;
+	if (ok && !hidden && parkclock_accuracy(pc, &a)) {
 		complain("cannot ask how accurate the clock is: %s. %s", strerror(errno),
+			 parkclock_explain(errno));
+		ok = false;
+	}
+	if (ok && parkclock_limits(pc, &limits)) {
+		complain("cannot ask for the limits: %s. %s", strerror(errno),
 			 parkclock_explain(errno));
 		ok = false;
 	}
@@ -275,11 +347,21 @@ static int show(const char *device, bool json)
 	if (!ok || !find_clocks(st.st_rdev, &clocks))
 		return EXIT_FAILURE;
 	if (json)
-		print_json(&q, &a, &clocks);
+		print_json(&q, hidden ? NULL : &a, &limits, &clocks);
 	else
-		print_text(&q, &a, &clocks);
+		print_text(&q, hidden ? NULL : &a, &limits, &clocks);
 	free(clocks.list);
 	return EXIT_SUCCESS;
+}
+
+static void print_help(const struct command *self)
+{
+	const struct query_field *f = NULL;
+
+	fputs(self->help, stdout);
+	printf("\nThe counters count on the host since the module was loaded:\n\n");
+	while ((f = query_next_counter(f)))
+		printf("  %-15s %s\n", f->label, f->meaning);
 }
 
 static int run(const struct command *self, int argc, char **argv, const char *device)
@@ -294,7 +376,7 @@ static int run(const struct command *self, int argc, char **argv, const char *de
 			json = true;
 			break;
 		case 'h':
-			fputs(self->help, stdout);
+			print_help(self);
 			return EXIT_SUCCESS;
 		default:
 			return usage(self);
@@ -307,16 +389,19 @@ static int run(const struct command *self, int argc, char **argv, const char *de
 
 const struct command cmd_status = {
 	.name = "status",
+	.summary = "show the state, the rate and the counters",
 	.help = "usage: parkclock status [--json]\n"
 		"\n"
 		"Shows the state, the references, the registered tasks of the host and how many\n"
-		"of them run, the rate, the counters, and how far off the page was just before it\n"
-		"was replaced, by whether the host's own rate had changed meanwhile; and each clock\n"
-		"that is open in a process that the user may look at: its state, its distance to the\n"
-		"host's clocks, and which processes have it open, or a view of it. Does not wake the\n"
-		"clock.\n"
+		"of them run, the rate, and the counters. Then: the error of each page just before\n"
+		"it was replaced, apart by whether the host changed its own rate meanwhile. Then:\n"
+		"what this user and the host have of each thing that is limited. Then:\n"
+		"each clock that is open in a process that the user may look at, with its state,\n"
+		"its distance to the host's clocks, and the processes that have it, or a view of\n"
+		"it, open. Does not wake the clock. What tells of others (references, tasks,\n"
+		"counters, errors) is \"-\" or null unless the user may write to the device.\n"
 		"\n"
-		"  --json         one JSON object\n"
-		"  --help         this text\n",
+		"  --json         print one JSON object\n"
+		"  --help         show this text\n",
 	.run = run,
 };

@@ -6,27 +6,21 @@
  * terminal one picture is drawn over and over; elsewhere each look is a line.
  */
 #include <getopt.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "query.h"
 #include "tool.h"
 
 #define CURSOR_HIDE	"\033[?25l"
 #define CURSOR_SHOW	"\033[?25h"
 #define LINE_END	"\033[K\n"	/* and clear what was there before */
 
-enum { COUNTERS = 8 };
-
 struct look {
 	__s64 when_ns;
 	struct parkclock_query q;
-	__u64 counters[COUNTERS];
-};
-
-static const char *const names[COUNTERS] = {
-	"parks", "wakes", "refreshes", "expirations", "invalidations", "slow reads",
-	"run transitions", "run wakes",
 };
 
 static bool take_look(struct parkclock *pc, struct look *l)
@@ -34,73 +28,100 @@ static bool take_look(struct parkclock *pc, struct look *l)
 	if (!query_device(pc, &l->q))
 		return false;
 	l->when_ns = now_ns();
-	l->counters[0] = l->q.parks;
-	l->counters[1] = l->q.wakes;
-	l->counters[2] = l->q.refreshes;
-	l->counters[3] = l->q.expirations;
-	l->counters[4] = l->q.invalidations;
-	l->counters[5] = l->q.slow_reads;
-	l->counters[6] = l->q.run_transitions;
-	l->counters[7] = l->q.run_wakes;
 	return true;
 }
 
 /* Growth per second since the look before. */
-static double growth(const struct look *now, const struct look *before, int i)
+static double growth(const struct look *now, const struct look *before,
+		     const struct query_field *counter)
 {
 	const __s64 ns = now->when_ns - before->when_ns;
+	const __u64 more = query_value(&now->q, counter) - query_value(&before->q, counter);
 
-	return ns > 0 ? (now->counters[i] - before->counters[i]) * 1e9 / ns : 0;
+	return ns > 0 ? more * 1e9 / ns : 0;
+}
+
+/* Draw a line over the one that was there, and count it. */
+static void __attribute__((format(printf, 2, 3))) draw_line(int *lines, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vprintf(fmt, args);
+	va_end(args);
+	fputs(LINE_END, stdout);
+	++*lines;
+}
+
+/* A number of QUERY as text; "-" if it is hidden. */
+#define NUMBER_SIZE 24
+static const char *number(char *text, const struct parkclock_query *q, __u64 n)
+{
+	if (q->flags & PARKCLOCK_HOST_HIDDEN)
+		return "-";
+	snprintf(text, NUMBER_SIZE, "%llu", n);
+	return text;
 }
 
 /* A bar of the window: what is left of it, out of 40 characters. */
-static void draw_window(const struct parkclock_query *q)
+static void draw_window(int *lines, const struct parkclock_query *q)
 {
 	const int full = q->window_ns ? 40 * q->window_left_ns / q->window_ns : 0;
 
-	printf("window left      [%.*s%*s] %.3f of %.3f s" LINE_END, full,
-	       "########################################", 40 - full, "",
-	       q->window_left_ns / 1e9, q->window_ns / 1e9);
+	draw_line(lines, "window left      [%.*s%*s] %.3f of %.3f s", full,
+		  "########################################", 40 - full, "",
+		  q->window_left_ns / 1e9, q->window_ns / 1e9);
 }
 
-/* Draws over the picture before, if there is one. */
-static void draw(const struct look *now, const struct look *before, bool first)
+/* Draws over the picture before, which has *@lines lines, 0 if there is none. */
+static void draw(const struct look *now, const struct look *before, int *lines)
 {
-	const int lines = 7 + COUNTERS;
+	const struct query_field *f = NULL;
+	char one[NUMBER_SIZE], two[NUMBER_SIZE];
 
-	if (!first)
-		printf("\033[%dA", lines);
-	printf("state            %s" LINE_END, state_name(now->q.state));
-	printf("references       %llu" LINE_END, now->q.references);
-	printf("registered       %llu, running %llu" LINE_END, now->q.all_tasks,
-	       now->q.all_running);
-	draw_window(&now->q);
+	if (*lines)
+		printf("\033[%dA", *lines);
+	*lines = 0;
+	draw_line(lines, "state            %s", state_name(now->q.state));
+	draw_line(lines, "references       %s", number(one, &now->q, now->q.references));
+	draw_line(lines, "registered       %s, running %s", number(one, &now->q, now->q.all_tasks),
+		  number(two, &now->q, now->q.all_running));
+	draw_window(lines, &now->q);
 	if (now->q.window_left_ns)
-		printf("error bound      %llu ns" LINE_END, now->q.error_ns);
+		draw_line(lines, "error bound      %llu ns", now->q.error_ns);
 	else
-		printf("error bound      none: the page has no time" LINE_END);
-	printf("generation       %llu" LINE_END, now->q.generation);
-	printf("%-15s  %12s  %12s" LINE_END, "COUNTER", "TOTAL", "PER SECOND");
-	for (int i = 0; i < COUNTERS; i++)
-		printf("%-15s  %12llu  %12.1f" LINE_END, names[i], now->counters[i],
-		       growth(now, before, i));
+		draw_line(lines, "error bound      none: the page has no time");
+	draw_line(lines, "generation       %llu", now->q.generation);
+	draw_line(lines, "%-15s  %12s  %12s", "COUNTER", "TOTAL", "PER SECOND");
+	while ((f = query_next_counter(f)))
+		draw_line(lines, "%-15s  %12s  %12.1f", f->label,
+			  number(one, &now->q, query_value(&now->q, f)), growth(now, before, f));
+	if (now->q.flags & PARKCLOCK_HOST_HIDDEN)
+		draw_line(lines, "%s", QUERY_HIDDEN_HINT);
 }
 
 static void print_header(void)
 {
+	const struct query_field *f = NULL;
+
 	printf("%-7s %10s %10s %7s %8s", "STATE", "REFERENCES", "REGISTERED", "RUNNING",
 	       "LEFT (s)");
-	for (int i = 0; i < COUNTERS; i++)
-		printf(" %15s %7s", names[i], "/s");
+	while ((f = query_next_counter(f)))
+		printf(" %15s %7s", f->label, "/s");
 	printf("\n");
 }
 
 static void print_line(const struct look *now, const struct look *before)
 {
-	printf("%-7s %10llu %10llu %7llu %8.3f", state_name(now->q.state), now->q.references,
-	       now->q.all_tasks, now->q.all_running, now->q.window_left_ns / 1e9);
-	for (int i = 0; i < COUNTERS; i++)
-		printf(" %15llu %7.1f", now->counters[i], growth(now, before, i));
+	const struct query_field *f = NULL;
+	char one[NUMBER_SIZE], two[NUMBER_SIZE], three[NUMBER_SIZE];
+
+	printf("%-7s %10s %10s %7s %8.3f", state_name(now->q.state),
+	       number(one, &now->q, now->q.references), number(two, &now->q, now->q.all_tasks),
+	       number(three, &now->q, now->q.all_running), now->q.window_left_ns / 1e9);
+	while ((f = query_next_counter(f)))
+		printf(" %15s %7.1f", number(one, &now->q, query_value(&now->q, f)),
+		       growth(now, before, f));
 	printf("\n");
 }
 
@@ -110,6 +131,7 @@ static int watch(struct parkclock *pc, __s64 interval_ns, __u64 count)
 	const bool tty = isatty(STDOUT_FILENO);
 	struct look now, before;
 	int status = EXIT_SUCCESS;
+	int lines = 0;
 
 	ask_signals();
 	if (tty) {
@@ -129,7 +151,7 @@ static int watch(struct parkclock *pc, __s64 interval_ns, __u64 count)
 		if (!n)
 			before = now;
 		if (tty)
-			draw(&now, &before, !n);
+			draw(&now, &before, &lines);
 		else
 			print_line(&now, &before);
 		if (fflush(stdout))
@@ -180,7 +202,7 @@ static int run(const struct command *self, int argc, char **argv, const char *de
 	}
 	if (!ok || !no_more(argc, argv))
 		return usage(self);
-	pc = open_device(device);
+	pc = open_device_best(device);
 	if (!pc)
 		return EXIT_FAILURE;
 	status = watch(pc, interval_ns, count);
@@ -190,14 +212,17 @@ static int run(const struct command *self, int argc, char **argv, const char *de
 
 const struct command cmd_watch = {
 	.name = "watch",
+	.summary = "show state and counters as they change",
 	.help = "usage: parkclock watch [--interval SECONDS] [--count N]\n"
 		"\n"
-		"Shows state and counters as they change, until SIGINT (Ctrl-C), SIGTERM or\n"
-		"SIGHUP. On a terminal the picture is redrawn in place, elsewhere there is a line\n"
-		"for each look. Watching does not wake the clock, nor keep it awake.\n"
+		"Shows the state and the counters as they change, until SIGINT (Ctrl-C), SIGTERM\n"
+		"or SIGHUP. Redraws one picture on a terminal, and prints a line for each look\n"
+		"elsewhere. Neither wakes the clock nor keeps it awake. \"parkclock status --help\"\n"
+		"says what each counter counts. What tells of others is \"-\" unless the user may\n"
+		"write to the device.\n"
 		"\n"
-		"  --interval SECONDS  from one look to the next (default 0.5, at least 0.01)\n"
+		"  --interval SECONDS  wait so long between two looks (default 0.5, at least 0.01)\n"
 		"  --count N           end after N looks\n"
-		"  --help              this text\n",
+		"  --help              show this text\n",
 	.run = run,
 };

@@ -5,7 +5,8 @@
  * Outside is the runtime. It opens the clock for writing, and keeps that to itself. It
  * begins the clock's life, or continues that of one that was saved; it registers what runs
  * inside, so that this never finds an expired page; in the end it may stop and save the
- * clock.
+ * clock. It has a timer on the sandbox's clock, a deadline an hour after its beginning, which it
+ * saves and restores with the clock.
  *
  * Inside is one process, in namespaces of its own, with nothing but a view of the clock.
  * It tells the time from the page, and by no system call but PARKCLOCK_IOC_READ, which it
@@ -44,7 +45,7 @@
 #define VIEW_FD	0	/* the only descriptor inside */
 
 struct sandbox {
-	int clock, view;
+	int clock, view, timer;
 	const void *map;	/* of the view */
 	struct report *report;
 	bool probes;
@@ -102,6 +103,62 @@ static void make_clock(struct sandbox *s, const char *from, unsigned int gap)
 		die("use the clock", "Build this program with the module's own header.");
 }
 
+/* Beside that of the clock */
+static int open_state(const char *file, int flags)
+{
+	char path[4096];
+
+	snprintf(path, sizeof(path), "%s.timer", file);
+	return open(path, flags | O_CLOEXEC, 0600);
+}
+
+static struct parkclock_timer_state timer_state(const struct sandbox *s)
+{
+	struct parkclock_timer_state state;
+
+	if (ioctl(s->timer, PARKCLOCK_IOC_TIMER_GET, &state))
+		die("ask the timer", "Is the module as new as this program?");
+	printf("timer: at %lld ns, %lld ns left\n", state.expiry_ns, state.left_ns);
+	return state;
+}
+
+/* After the clock: what fell into the gap expires at once. */
+static void make_timer(struct sandbox *s, const char *from)
+{
+	const struct parkclock_timer arg = {
+		.clock_id = CLOCK_MONOTONIC, .flags = PARKCLOCK_TIMER_NONBLOCK
+	};
+	struct parkclock_timer_set hour = { .value_ns = 3600 * NSEC };
+	struct parkclock_timer_state state;
+	int fd;
+
+	s->timer = ioctl(s->clock, PARKCLOCK_IOC_TIMER, &arg);
+	if (s->timer < 0)
+		die("make a timer", "Close files, or free memory.");
+	if (!from) {
+		if (ioctl(s->timer, PARKCLOCK_IOC_TIMER_SET, &hour))
+			die("set the timer", "Is the module as new as this program?");
+	} else {
+		fd = open_state(from, O_RDONLY);
+		errno = 0;
+		if (fd < 0 || read(fd, &state, sizeof(state)) != sizeof(state) ||
+		    ioctl(s->timer, PARKCLOCK_IOC_TIMER_RESTORE, &state))
+			die("restore the timer", "Is its file there, beside that of the clock?");
+		close(fd);
+	}
+	timer_state(s);
+}
+
+/* When the clock is stopped, it does not change any more. */
+static void save_timer(const struct sandbox *s, const char *file)
+{
+	const struct parkclock_timer_state state = timer_state(s);
+	int fd = open_state(file, O_WRONLY | O_CREAT | O_TRUNC);
+
+	if (fd < 0 || write(fd, &state, sizeof(state)) != sizeof(state) || close(fd))
+		die("write the saved timer", "Name another file.");
+}
+
 /* Nobody may find it stopped: the sandbox does not run, and will not. */
 static void save_clock(struct sandbox *s, const char *file)
 {
@@ -120,6 +177,7 @@ static void save_clock(struct sandbox *s, const char *file)
 		die("write the saved clock", "Name another file.");
 	printf("saved: MONOTONIC %lld ns, boot %lld ns, generation %llu\n", saved.monotonic_ns,
 	       saved.boot_ns, saved.generation);
+	save_timer(s, file);
 }
 
 /* THE SANDBOX */
@@ -343,7 +401,7 @@ static const char * const help =
 	"MONOTONIC from the page, in bursts between naps; probe first tries what it may not.\n"
 	"\n"
 	"  --bursts N         how long (20)\n"
-	"  --save FILE        in the end, save the clock\n"
+	"  --save FILE        in the end, save the clock, and its timer in FILE.timer\n"
 	"  --restore FILE     continue the clock that was saved; else it begins near zero\n"
 	"  --gap GAP          what becomes of the time since then: include, or freeze\n"
 	"  --help             this text\n"
@@ -401,6 +459,7 @@ int main(int argc, char **argv)
 	if (s.report == MAP_FAILED)
 		die("share memory with the sandbox", "Free memory.");
 	make_clock(&s, from, gap);
+	make_timer(&s, from);
 	make_namespaces(s.map);
 	start_inside(&s);
 	wait_bursts(&s, bursts);
