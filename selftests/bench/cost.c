@@ -12,11 +12,37 @@
  * ring is one switch to each of its members, and each has its own least. They are many
  * because where a task lies in memory matters: that is averaged.
  */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include <linux/parkclock.h>
 
-#include "../common.h"
+#include "bench.h"
+#include "lib/clock.h"
+#include "lib/clocksource.h"
+#include "lib/cpus.h"
+#include "lib/die.h"
+#include "lib/files.h"
+#include "lib/host_clock.h"
+#include "lib/params.h"
+#include "lib/registration.h"
+#include "lib/tasks.h"
+#include "lib/updater.h"
+#include "lib/wait.h"
 
 #define MEMBERS		64
 #define TURNS		50
@@ -26,10 +52,7 @@
 #define BENCH_MODULE	"/lib/parkclock_bench.ko"
 #define BENCH_PARAMS	"/sys/module/parkclock_bench/parameters/"
 
-#define NO_TARGET	(-1.0)
-
-static void __attribute__((__format__(__printf__, 3, 4)))
-show(double target, double value, const char *text, ...)
+void show(double target, double value, const char *text, ...)
 {
 	char most[32] = "-";
 	va_list args;
@@ -181,16 +204,11 @@ static double measure_switch(void)
 	return (mean(0) + mean(1) + mean(2) + mean(3)) / 4;
 }
 
-/* The others: a process of @n threads that sleep. */
-
-static void __attribute__((__noreturn__)) *sleep_for_ever(void *arg)
-{
-	(void)arg;
-	for (;;)
-		pause();
-}
-
-static pid_t start_others(int n)
+/*
+ * The others: a process of @n threads that sleep. It registers itself with the @clocks
+ * that it is given.
+ */
+static pid_t start_others(int n, const int *clocks, int n_clocks)
 {
 	int ready = new_event();
 	pthread_attr_t attr;
@@ -214,12 +232,14 @@ static pid_t start_others(int n)
 
 		errno = pthread_attr_setstack(&attr, stacks + (size_t)i * STACK_SIZE, STACK_SIZE);
 		if (!errno)
-			errno = pthread_create(&thread, &attr, sleep_for_ever, NULL);
+			errno = pthread_create(&thread, &attr, sleeping_thread, NULL);
 		if (errno)
 			die("pthread_create");
 	}
+	for (int i = 0; i < n_clocks; i++)
+		must_register(clocks[i], 0, PARKCLOCK_TASK_PROCESS);
 	pass_on(ready);
-	sleep_for_ever(NULL);
+	sleep_for_ever();
 }
 
 static void end_others(pid_t pid)
@@ -233,7 +253,7 @@ static void wait_until_unused(int clock)
 {
 	if (!wait_tasks(clock, 0))
 		die("registrations are left");
-	/* Freed after a grace period, and the probes detached a second later. */
+	/* Freed after a grace period, and the probes detached probes_linger_s later, 1 s here. */
 	sleep_ms(3000);
 }
 
@@ -285,7 +305,7 @@ static void measure_registered(double target, int clock, int n, enum turn how, c
 /* With @n other tasks, before and after they are registered. */
 static void measure_switches(int clock, int n)
 {
-	pid_t others = start_others(n);
+	pid_t others = start_others(n, NULL, 0);
 	double before = measure_switch();
 
 	must_register(clock, others, PARKCLOCK_TASK_PROCESS);
@@ -297,6 +317,46 @@ static void measure_switches(int clock, int n)
 	measure_registered(150, clock, n, YIELD, "is preempted");
 	release(clock);
 	end_others(others);
+	wait_until_unused(clock);
+}
+
+/*
+ * The worst that strangers can do: as many tasks as there is room for, each with all its
+ * clocks. The target is what all this may add to a switch between others, with the probes
+ * attached before and after.
+ */
+static void measure_crowd(int clock)
+{
+	const char *wanted = getenv("BENCH_THREADS");
+	const int n = wanted ? atoi(wanted) : 20000;
+	enum { CLOCKS = 2 * PARKCLOCK_TASK_CLOCKS_MAX };
+	int clocks[CLOCKS];
+	double before;
+	pid_t others;
+
+	must_set("max_tasks", "1048576");
+	must_set("host_tasks", "4194304");
+	must_register(clock, 0, 0);
+	before = measure_switch();
+	for (int i = 0; i < CLOCKS; i++) {
+		clocks[i] = open(PARKCLOCK_DEVICE, O_RDWR | O_CLOEXEC);
+		if (clocks[i] < 0)
+			die(PARKCLOCK_DEVICE);
+	}
+	others = start_others(n, clocks, CLOCKS / 2);
+	for (int i = CLOCKS / 2; i < CLOCKS; i++)
+		must_register(clocks[i], others, PARKCLOCK_TASK_PROCESS);
+	if (query(clock).all_tasks != (uint64_t)n * CLOCKS + 1)
+		die("not all are registered");
+	/* The table grows a moment later. */
+	sleep_ms(3000);
+	show(2, measure_switch() - before,
+	     "%d registered: a switch between others, more than beside 1", n * CLOCKS);
+	end_others(others);
+	for (int i = 0; i < CLOCKS; i++)
+		close(clocks[i]);
+	if (try_unregister(clock, 0, 0))
+		die("PARKCLOCK_IOC_UNREGISTER");
 	wait_until_unused(clock);
 }
 
@@ -427,7 +487,8 @@ int main(void)
 	settle();
 	if (!counter_usable())
 		die("the kernel does not keep time by the TSC");
-	if (write_file("/proc/sys/kernel/threads-max", "20000"))
+	if (write_file("/proc/sys/kernel/pid_max", "4194304") ||
+	    write_file("/proc/sys/kernel/threads-max", "2000000"))
 		die("threads-max");
 	if (setrlimit(RLIMIT_NPROC, &(struct rlimit){ RLIM_INFINITY, RLIM_INFINITY }))
 		die("setrlimit");
@@ -437,6 +498,7 @@ int main(void)
 	before = measure_switch();
 	show(NO_TARGET, before, "the kernel's: a switch, by sched_yield()");
 
+	must_set("probes_linger_s", "1");
 	must_register(clock, 0, 0);
 	if (try_unregister(clock, 0, 0))
 		die("PARKCLOCK_IOC_UNREGISTER");
@@ -445,8 +507,10 @@ int main(void)
 
 	for (int n = 1; n <= 10000; n = n == 10 ? 1000 : n * 10)
 		measure_switches(clock, n);
+	measure_crowd(clock);
 	measure_wake(clock, target);
 	measure_calls(clock);
 	measure_vmclocks(clock);
+	measure_timers();
 	return 0;
 }

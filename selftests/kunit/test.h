@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * KUnit in user space: as much of it as the module's unit tests need. Each suite
- * becomes a program that prints TAP, with the names of selftests/kunit.sh.
+ * becomes a program that prints TAP, with the names of selftests/timebase/kunit.sh.
  */
 #ifndef SELFTESTS_KUNIT_TEST_H
 #define SELFTESTS_KUNIT_TEST_H

@@ -1,30 +1,50 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The program that ../preload.c runs with the library and its spy (spy.c) preloaded:
+ * The program that ../user/preload.c runs with the library and its spy (spy.c) preloaded:
  *
  *	preload_child MODE
  *
  * Exit status 0: as it must be; 77: this kernel cannot tell; else it has said what is
  * wrong. Its malloc() reads the time, too.
  */
-#include "../common.h"
-
 #include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/time.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include <linux/filter.h>
+#include <linux/parkclock.h>
+#include <linux/seccomp.h>
 
+#include "lib/clock.h"
+#include "lib/clocksource.h"
+#include "lib/files.h"
+#include "lib/host_clock.h"
+#include "lib/params.h"
+#include "lib/wait.h"
 #include "spy.h"
 
 #define SKIPPED		77
 #define NOT_TOUCHED	4711	/* an errno that nothing sets */
-#define NSEC		1000000000LL
 #define ROUNDS		500
 #define CALLS		6	/* in a round: all that is ours */
 #define LOWEST_FD	100	/* the library's descriptor is nowhere below */
@@ -149,18 +169,20 @@ static void right_by(int fd)
 		tick = host_ns(CLOCK_REALTIME_COARSE);
 		t0 = host_ns(CLOCK_REALTIME);
 		CHECK(!gettimeofday(&tv, NULL));
+		CHECK(timespec_get(&ts, TIME_UTC) == TIME_UTC);
 		t = time(NULL);
 		t1 = host_ns(CLOCK_REALTIME);
 		error += bound(fd, CLOCK_REALTIME);
 		in_bracket("gettimeofday", tv.tv_sec * NSEC + tv.tv_usec * 1000,
 			   t0 - error - 1000, t1 + error);
+		in_bracket("timespec_get", ts.tv_sec * NSEC + ts.tv_nsec, t0 - error, t1 + error);
 		in_bracket("time", t, (fd < 0 ? tick : t0 - error) / NSEC, (t1 + error) / NSEC);
 	}
 }
 
 static void right(void)
 {
-	const int fd = open_device();
+	const int fd = open_device_reader();
 
 	right_by(fd);
 	close(fd);
@@ -170,7 +192,8 @@ static void right(void)
 /* How many calls of READ the rounds take. */
 static uint64_t slow_reads_of(int rounds)
 {
-	const int fd = open_device();
+	const char *given = getenv(COUNTERS);
+	const int fd = given ? dup(atoi(given)) : open_device();
 	uint64_t reads = query(fd).slow_reads;
 
 	for (int i = 0; i < rounds; i++)

@@ -5,6 +5,12 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+/*
+ * The environment variable with the number of a descriptor that may be told of the host's
+ * counters, for a program whose user may not
+ */
+#define COUNTERS "PARKCLOCK_COUNTERS"
+
 /**
  * struct spy - what spy.c has seen; "spy" in the dynamic symbols
  * @ours:	   calls that libc got, though they are not for it

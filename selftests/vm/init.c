@@ -4,24 +4,29 @@
  *
  * What it does is said by its arguments, behind "--" on the kernel's command line:
  *
- *	check				run the programs of /tests/programs
+ *	check				run the programs that it is told to
  *	console TERM ROWS COLUMNS CMD..	run a command on the console, module loaded
  *	probe				nothing: that it runs is the answer
  *
- * It reports on the second serial port, one thing a line, the first word says what:
+ * It reports on the second serial port. Each line says one thing, its first word which:
  *
  *	booted			the first line
+ *	next			asks for a program. The answer is read from the same port: a
+ *				line of selftests/programs, or "none", which ends it
  *	alive			every second while a program runs
  *	run NAME		a program begins
  *	out TEXT		a line of its output
- *	ask TEXT		one that run is asked by, to do something to the machine
+ *	took MS			how many milliseconds the test of the line before took
+ *	ask TEXT		one that fleet.sh is asked by, to do something to the machine
  *	end NAME HOW N MS	it is over: "exit N", "signal N", "timeout N" (seconds),
  *				"unrun 0"; it took MS milliseconds
  *	clean			the module unloaded, the kernel's log has nothing about it
  *	kernel TEXT		otherwise: why not
  *	complete		the last line. Without it, the machine died.
  *
- * Programs cannot write there: they only have a pipe, which is read here.
+ * Programs cannot write there: they only have a pipe, which is read here. What a machine
+ * reports at the same time as others goes through one pipe: no line is longer than what
+ * a pipe takes as a whole.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -37,6 +42,7 @@
 #include <string.h>
 #include <sys/io.h>
 #include <sys/ioctl.h>
+#include <sys/klog.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
@@ -50,6 +56,8 @@
 #define DEVICE		"/dev/parkclock"
 #define ASKED		"/tmp/asked"
 #define PATIENCE_MS	60000	/* for what takes a moment, if the machine does not stand still */
+#define LIMIT_S		3600	/* for a program: only what hangs comes to this */
+#define MAX_LINE	4000	/* of a program's output */
 #define MAX_LOG		200000	/* lines of the kernel's log, more than fit into 4 MB */
 #define MAX_SPLAT	80	/* lines of the kernel's log that are reported */
 #define MAX_ARGS	16
@@ -75,6 +83,7 @@ static const char expected[] =
 static const char workqueue[] = "data-race in " WORKQUEUE " / " WORKQUEUE "$";
 
 static int report_fd, kmsg_fd;
+static long test_begin;	/* in ms */
 static regex_t splat_re[ARRAY_SIZE(splats)], expected_re, workqueue_re;
 
 static void report(const char *fmt, ...)
@@ -237,6 +246,17 @@ static bool unload_module(void)
 	return true;
 }
 
+/* Says that it is alive, at most once a second. */
+static void beat(void)
+{
+	static long next;
+
+	if (now_ms() > next) {
+		report("alive\n");
+		next = now_ms() + 1000;
+	}
+}
+
 static void kernel_log_mark(void)
 {
 	lseek(kmsg_fd, 0, SEEK_END);
@@ -343,6 +363,15 @@ static bool kernel_log_clean(void)
 	return bad == used;
 }
 
+/* After a line that says how a test went: the time since the one before. */
+static void report_time(const char *line)
+{
+	if (strncmp(line, "ok ", 3) && strncmp(line, "not ok ", 7))
+		return;
+	report("took %ld\n", now_ms() - test_begin);
+	test_begin = now_ms();
+}
+
 /*
  * What a program asks for is passed on as it is. It may wait for ASKED: by then the
  * line has left the machine, which it may put to sleep now.
@@ -352,6 +381,7 @@ static void report_line(const char *line, int length)
 	bool ask = !strncmp(line, "ask ", 4);
 
 	report("%s%.*s\n", ask ? "" : "out ", length, line);
+	report_time(line);
 	if (!ask)
 		return;
 	tcdrain(report_fd);
@@ -398,20 +428,17 @@ static bool reap(pid_t child, bool *over, int *status)
  * Until the program is over or its time is; then everything that it has started
  * is killed. *over says which. Returns false if something cannot be killed.
  */
-static bool watch(pid_t child, int out, long seconds, bool *over, int *status)
+static bool watch(pid_t child, int out, bool *over, int *status)
 {
-	long deadline = now_ms() + seconds * 1000, beat = 0;
+	long deadline = now_ms() + LIMIT_S * 1000;
 	struct pollfd p = { .fd = out, .events = POLLIN };
-	static char buf[4096];
+	static char buf[MAX_LINE];
 	bool killed = false, left = true, late = false;
 	size_t used = 0;
 
 	while (left || p.fd >= 0) {
 		poll(&p, 1, 20);
-		if (now_ms() > beat) {
-			report("alive\n");
-			beat = now_ms() + 1000;
-		}
+		beat();
 		if (p.fd >= 0 && p.revents) {
 			ssize_t n = read(out, buf + used, sizeof(buf) - used);
 
@@ -435,7 +462,7 @@ static bool watch(pid_t child, int out, long seconds, bool *over, int *status)
 	return true;
 }
 
-static void run_program(const char *name, char **argv, long seconds)
+static void run_program(const char *name, char **argv)
 {
 	long begin = now_ms();
 	int out[2], status = 0;
@@ -446,6 +473,7 @@ static void run_program(const char *name, char **argv, long seconds)
 		report("kernel no pipe: %s\n", strerror(errno));
 		return;
 	}
+	test_begin = begin;
 	child = fork();
 	if (!child) {
 		setsid();
@@ -459,10 +487,10 @@ static void run_program(const char *name, char **argv, long seconds)
 		_exit(127);
 	}
 	close(out[1]);
-	gone = watch(child, out[0], seconds, &over, &status);
+	gone = watch(child, out[0], &over, &status);
 	close(out[0]);
 	if (!over)
-		report("end %s timeout %ld %ld\n", name, seconds, now_ms() - begin);
+		report("end %s timeout %d %ld\n", name, LIMIT_S, now_ms() - begin);
 	else if (WIFSIGNALED(status))
 		report("end %s signal %d %ld\n", name, WTERMSIG(status), now_ms() - begin);
 	else
@@ -552,6 +580,22 @@ static bool find_no_leaks(FILE *f)
 	return !count_leaks(f);
 }
 
+/* The same in a child, as it takes long. */
+static bool find_no_leaks_and_beat(FILE *f)
+{
+	int status = 0;
+	pid_t child;
+
+	child = fork();
+	if (!child)
+		_exit(!find_no_leaks(f));
+	while (child > 0 && !waitpid(child, &status, WNOHANG)) {
+		beat();
+		sleep_ms(100);
+	}
+	return child > 0 && !status;
+}
+
 /* The kernel's own checkers, where it has them. */
 static void check_checkers(void)
 {
@@ -563,7 +607,7 @@ static void check_checkers(void)
 	report("run checkers\nout TAP version 13\nout 1..%d\n", leaks ? 2 : 1);
 	/* It may give up while it scans: the log is read after that. */
 	if (leaks)
-		clean = find_no_leaks(leaks);
+		clean = find_no_leaks_and_beat(leaks);
 	work = checkers_work();
 	report("out %s 1 no checker of the kernel is off or has given up\n",
 	       work ? "ok" : "not ok");
@@ -575,7 +619,7 @@ static void check_checkers(void)
 	report("end checkers exit %d 0\n", !clean || !work);
 }
 
-/* A line of the list is "NAME WHERE SECONDS ARGUMENTS...", see selftests/programs. */
+/* The line is "NAME WHERE SECONDS ARGUMENTS...", see selftests/programs. */
 static void check_one(char *line)
 {
 	char path[128], *argv[MAX_ARGS + 1], *name, *where, *seconds;
@@ -585,8 +629,10 @@ static void check_one(char *line)
 	name = strtok(line, " \t\n");
 	where = strtok(NULL, " \t\n");
 	seconds = strtok(NULL, " \t\n");
-	if (!seconds || !strcmp(where, "host"))
+	if (!seconds) {
+		report("kernel this is no line of selftests/programs: %s\n", name ? name : "");
 		return;
+	}
 	while (n < MAX_ARGS && (argv[n] = strtok(NULL, " \t\n")))
 		n++;
 	argv[n] = NULL;
@@ -601,7 +647,7 @@ static void check_one(char *line)
 		report("end %s unrun 0 0\n", name);
 		return;
 	}
-	run_program(name, argv, atol(seconds));
+	run_program(name, argv);
 	if (!loads_itself) {
 		clean = unload_module();
 	} else if (!syscall(SYS_delete_module, "parkclock", O_NONBLOCK)) {
@@ -612,20 +658,35 @@ static void check_one(char *line)
 		report("clean\n");
 }
 
+/* The answer to "next": false if there is none, or what comes is no line. */
+static bool read_answer(char *line, size_t size)
+{
+	size_t used = 0;
+
+	while (used + 1 < size && read(report_fd, line + used, 1) == 1) {
+		if (line[used] == '\n') {
+			line[used] = '\0';
+			return strcmp(line, "none");
+		}
+		used++;
+	}
+	return false;
+}
+
 static void check(void)
 {
-	FILE *f = fopen("/tests/programs", "r");
 	char line[512];
 
-	if (!f) {
-		report("kernel no /tests/programs: %s\n", strerror(errno));
-		return;
-	}
+	/* From here on, of the kernel's log only errors go to the console, as if quiet. */
+	klogctl(8, NULL, 4);
 	/* Here somebody listens to "ask". */
 	setenv("PARKCLOCK_ASKED", ASKED, 1);
-	while (fgets(line, sizeof(line), f))
+	for (;;) {
+		report("next\n");
+		if (!read_answer(line, sizeof(line)))
+			break;
 		check_one(line);
-	fclose(f);
+	}
 	check_checkers();
 	report("complete\n");
 }

@@ -170,8 +170,9 @@ built_find() {
 	for name in $fragments; do
 		configs+=("$top/selftests/vm/config/$name.config")
 	done
-	kdir=$cache/built-$kernel-$( (echo "$source_version"; gcc -dumpfullversion 2>/dev/null; cat "${configs[@]}") |
-		hash_of)
+	# Another comment makes no other kernel.
+	kdir=$cache/built-$kernel-$( (echo "$source_version"; gcc -dumpfullversion 2>/dev/null
+		grep -h CONFIG_ "${configs[@]}") | hash_of)
 	vmlinuz=$kdir/arch/x86/boot/bzImage
 }
 

@@ -62,7 +62,9 @@ source_files="scripts/checkpatch.pl scripts/const_structs.checkpatch scripts/spe
 tools/testing/selftests/kselftest.h tools/testing/selftests/kselftest_harness.h
 tools/testing/selftests/timers/inconsistency-check.c
 tools/testing/selftests/timers/nanosleep.c tools/testing/selftests/timers/nsleep-lat.c
-tools/testing/selftests/timers/threadtest.c"
+tools/testing/selftests/timers/threadtest.c
+tools/testing/selftests/timers/posix_timers.c
+tools/testing/selftests/timers/set-timer-lat.c"
 
 # find_sources: where setup puts these files of linux-source-6.1, $sources
 find_sources() {

@@ -5,7 +5,8 @@
 # kernel_select. Can be set: VM_CPUS, VM_MEMORY (MB), VM_TSC (reliable, or else the
 # kernel is left to find that the TSC of this machine is not), VM_CMDLINE (more
 # arguments for the kernel), VM_ICOUNT=1 (one CPU, emulated, on which every
-# instruction takes 1 ns and one cycle of the TSC; VM_CPUS does not count then).
+# instruction takes 1 ns and one cycle of the TSC; VM_CPUS does not count then), VM_KCFLAGS
+# (the compiler's for the module, if not -Werror).
 
 # The first QEMU that locks a page of code before it translates it. One that does not
 # can keep, for ever, a breakpoint that another CPU has long removed: now and
@@ -33,6 +34,15 @@ qemu_find() {
 		-L "$qemu_dir/usr/share/seabios" -L "$qemu_dir/usr/share/qemu")
 }
 
+# compile NAME OPTION...: selftests/vm/NAME.c into $programs, if it has changed
+compile() {
+	local source=$top/selftests/vm/$1.c program=$programs/$1
+	shift
+
+	[ "$program" -nt "$source" ] || step "building $(basename "$program")" \
+		gcc -O2 -g -Wall -Wextra -Werror "$@" -o "$program" "$source"
+}
+
 # machine_build: modules for $kernel into $build; tools, tests and init, which are the
 # same for all kernels, into $programs. What a run makes goes to $results.
 machine_build() {
@@ -48,7 +58,7 @@ machine_build() {
 	exec 9>"$top/build/lock"
 	flock 9
 	step "building the module for $kernel" "${inside[@]}" \
-		"${make[@]}" "B=$build" "KDIR=$kdir" KCFLAGS=-Werror module
+		"${make[@]}" "B=$build" "KDIR=$kdir" "KCFLAGS=${VM_KCFLAGS:--Werror}" module
 	mkdir -p "$build/modules"
 	cp -u "$top"/selftests/modules/* "$build/modules/" || exit 1
 	step "building the tests' module for $kernel" "${inside[@]}" \
@@ -57,11 +67,39 @@ machine_build() {
 	step "building the tests" make -C "$top/selftests" --no-print-directory -j "$(nproc)" \
 		"O=$programs/selftests" "TOOLS=$programs/tools" \
 		"KSELFTEST=$sources/tools/testing/selftests"
-	step "building init" gcc -O2 -g -Wall -Wextra -Werror -static -o "$programs/init" \
-		"$top/selftests/vm/init.c"
-	gcc -O2 -Wall -Wextra -Werror -o "$programs/tsc_khz" "$top/selftests/vm/tsc_khz.c" ||
-		die "selftests/vm/tsc_khz.c does not compile"
+	compile init -static
+	compile tsc_khz
 	exec 9>&-
+}
+
+# host_build NAME...: of the tests only these, for this machine: no kernel is needed
+host_build() {
+	local make=(make -C "$top" --no-print-directory -j "$(nproc)") name built=()
+
+	find_sources
+	programs=$top/build/programs
+	for name; do
+		[ "${name%.sh}" != "$name" ] || built+=("$programs/selftests/$name")
+	done
+	mkdir -p "$programs"
+	log_to "$programs/host.log"
+	exec 9>"$top/build/lock"
+	flock 9
+	step "building the tools" "${make[@]}" "B=$programs" tools
+	step "building the tests of this machine" make -C "$top/selftests" --no-print-directory \
+		-j "$(nproc)" "O=$programs/selftests" "TOOLS=$programs/tools" \
+		"KSELFTEST=$sources/tools/testing/selftests" "${built[@]}"
+	exec 9>&-
+}
+
+# test_files: every test, one a line. What else is in selftests/ is in no room.
+test_files() {
+	local room rooms
+
+	rooms=$(sed -n 's/^rooms := //p' "$top/selftests/Makefile")
+	for room in $rooms; do
+		find "$top/selftests/$room" -maxdepth 1 -name '*.c' -o -name '*.sh'
+	done
 }
 
 # Of the distribution's own programs: bubblewrap, and an unshare that knows time namespaces.
@@ -69,8 +107,8 @@ foreign=(/usr/bin/bwrap /usr/bin/unshare)
 
 # c_library ROOT: what the dynamic programs need of this machine, where they look for it
 c_library() {
-	ldd "$programs"/selftests/{preload_child,timers_*} "$programs/tools/libparkclock-preload.so" \
-		"${foreign[@]}" |
+	ldd "$programs"/selftests/{preload_{child,waiter},timers_*} \
+		"$programs/tools/libparkclock-preload.so" "${foreign[@]}" |
 		awk '$2 == "=>" { print $3 } $1 ~ "^/" && $2 ~ "^[(]" { print $1 }' | sort -u |
 		xargs cp -L --parents -t "$1"
 }
@@ -91,7 +129,7 @@ kvm() {
 	done
 }
 
-# initramfs LIST: into $results/initramfs.gz; LIST becomes /tests/programs
+# initramfs: into $results/initramfs.gz
 initramfs() {
 	local root=$results/root applet
 
@@ -106,9 +144,10 @@ initramfs() {
 		cp "$programs/tools/libparkclock-preload.so" "$root/usr/local/lib/" &&
 		cp "$build"/module/*.ko "$build"/modules/*.ko "$root/lib/" && c_library "$root" && kvm "$root" &&
 		cp "$programs/init" "$root/" &&
-		cp "$top"/selftests/*.sh "$root/tests/" && cp "$1" "$root/tests/programs" &&
+		cp "$top"/selftests/{demo.sh,lib/script.sh} "$root/tests/" &&
+		test_files | grep '[.]sh$' | xargs -d '\n' cp -t "$root/tests" &&
 		find "$programs/selftests" -maxdepth 1 -type f -perm -u+x -exec cp -t "$root/tests" {} + &&
-		find "$root"/lib/*.ko "$root/tests" -type f ! -name '*.sh' ! -name programs \
+		find "$root"/lib/*.ko "$root/tests" -type f ! -name '*.sh' \
 			-exec strip --strip-debug {} + || return
 	for applet in $("$cache/busybox/bin/busybox" --list); do
 		[ -e "$root/bin/$applet" ] || ln -s busybox "$root/bin/$applet"
@@ -119,20 +158,27 @@ initramfs() {
 
 # qemu ACCELERATION CONSOLE INIT-ARGUMENTS...: sets $machine, the command.
 # On an NMI, which is what run sends when it hangs, every CPU says where it is.
-# CONSOLE is QEMU's word for where the console goes, the report to $report.
+# CONSOLE is QEMU's word for where the console goes, the report to $report. From
+# $answers, if that is set, comes what init reads.
 qemu() {
 	local accel=$1 console=$2 cmdline cpus=${VM_CPUS:-2}
 	shift 2
 
-	cmdline="console=ttyS0 panic=-1 oops=panic quiet log_buf_len=4M"
+	cmdline="console=ttyS0 panic=-1 oops=panic log_buf_len=4M"
+	# A machine that does not boot says how far it came, where nobody waits for a prompt.
+	[ "$1" = check ] || cmdline+=" quiet"
 	cmdline+=" unknown_nmi_panic panic_print=64"
+	# Where this machine has no time for the emulated one, the kernel counts too few ticks
+	# when it boots, and would give up: "IO-APIC + timer doesn't work".
+	cmdline+=" no_timer_check"
 	[ "${VM_TSC:-reliable}" != reliable ] || cmdline+=" tsc=reliable"
 	[ "${VM_ICOUNT:-}" != 1 ] || accel=icount cpus=1
 	# What the kernel does not know becomes the environment of init, and so of the tests.
 	[ "${BRIEF:-}" != 1 ] || cmdline+=" BRIEF=1"
 	machine=("${qemu[@]}" -nodefaults -no-user-config -display none -no-reboot
 		-smp "$cpus" -m "${VM_MEMORY:-$memory}" -kernel "$vmlinuz" -initrd "$results/initramfs.gz"
-		-serial "$console" -serial "file:$report")
+		-serial "$console" -serial chardev:report
+		-chardev "file,id=report,path=${report//,/,,}${answers:+,input-path=${answers//,/,,}}")
 	if [ "$accel" = kvm ]; then
 		# Under KVM, Linux would keep time by KVM's clock and not by the TSC.
 		machine+=(-accel kvm -cpu host)
