@@ -42,11 +42,22 @@ check:
 	@selftests/setup check
 	@selftests/vm/run
 
+unit:
+	@selftests/setup unit
+	@selftests/vm/run host
+
 check-all:
 	@selftests/vm/matrix
 
+sim:
+	@SIM_SECONDS=$(or $(SECONDS),60) selftests/sim/run
+
 check-harness:
 	@selftests/harness/run
+
+mutants:
+	@selftests/setup unit
+	@selftests/mutants/run
 
 bench:
 	@selftests/bench/run
@@ -77,9 +88,12 @@ help:
 	@echo 'These get what they need themselves (Debian 12; packages, by sudo if not root), and'
 	@echo 'load the module only into a VM:'
 	@echo '  make demo        what the module does, in under a minute'
+	@echo '  make unit        the tests that need no VM: a few seconds'
 	@echo '  make check       builds and runs all tests, ends with "N passed, N failed"'
 	@echo '  make check-all   the same on all kernels and machines of selftests/runs'
+	@echo '  make sim         the module'"'"'s own sources under millions of schedules (SECONDS=60)'
 	@echo '  make check-harness  breaks things on purpose: does what runs the tests notice?'
+	@echo '  make mutants     small wrong changes to the module: does a test notice each of them?'
 	@echo '  make bench       what run transitions cost, in instructions, on bookworm and sid'
 	@echo '  make shell       a prompt in the VM, with the module loaded'
 	@echo '  make lint        checkpatch, W=1, sparse, shellcheck, mandoc'
@@ -93,13 +107,15 @@ help:
 	@echo '                           is built here: debug, kcsan, minimal'
 	@echo '  RUNS="NAME..."           check-all does these of selftests/runs only'
 	@echo '  BREAKS="NAME..."         check-harness breaks these only'
+	@echo '  MUTANTS="NAME..."        mutants tries these of selftests/mutants/rules only'
 	@echo '  BENCH_KERNELS="NAME..."  bench runs on these'
 	@echo '  KDIR=DIR BZIMAGE=FILE    another: what it was built in, and its image'
-	@echo '  VM_CPUS=2 VM_MEMORY=512  CPUs and memory (MB) of the VM'
+	@echo '  VM_MACHINES=3            how many VMs run side by side'
+	@echo '  VM_CPUS=2 VM_MEMORY=512  CPUs and memory (MB) of each VM'
 	@echo '  VM_TSC=unstable          lets its kernel find out that the TSC is not reliable'
 	@echo '  VM_CMDLINE="WORD..."     more arguments for its kernel'
 	@echo '  PARKCLOCK_CACHE=DIR      where downloads are kept (~/.cache/parkclock)'
 
-export KDIR BZIMAGE KERNEL RUNS BREAKS BENCH_KERNELS TESTS WITHOUT BRIEF VERBOSE VM_CPUS VM_MEMORY VM_TSC VM_CMDLINE PARKCLOCK_CACHE
+export KDIR BZIMAGE KERNEL RUNS BREAKS MUTANTS BENCH_KERNELS TESTS WITHOUT BRIEF VERBOSE VM_MACHINES VM_CPUS VM_MEMORY VM_TSC VM_CMDLINE PARKCLOCK_CACHE
 
-.PHONY: all module mirror tools install check check-all check-harness bench demo shell lint clean help
+.PHONY: all module mirror tools install check unit sim check-all check-harness mutants bench demo shell lint clean help
