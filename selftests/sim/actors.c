@@ -491,7 +491,7 @@ void actor(int cpu)
 		check_end();
 		if (sim.features[F_OWNER])
 			owners_finish(true);
-		parkclock_updater_exit();
+		module_exit_sim();
 		/* What kfree_rcu() frees, which nobody waits for. */
 		rcu_barrier();
 		if (allocations())

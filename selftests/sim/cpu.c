@@ -192,10 +192,12 @@ void deliver(void)
 	}
 }
 
+/* A program that runs while a task waits in the kernel for something is in its way. */
 static bool frozen(const void *arg)
 {
-	(void)arg;
-	return sim.freeze;
+	const struct cpu *c = arg;
+
+	return sim.freeze && !c->task_waits;
 }
 
 void sleep_until(u64 when)
@@ -216,7 +218,7 @@ void sleep_until(u64 when)
 	}
 	c->ready_at = 0;
 	if (c->user)
-		wait_while(frozen, NULL);
+		wait_while(frozen, c);
 }
 
 void wait_while(bool (*blocked)(const void *arg), const void *arg)
@@ -367,7 +369,7 @@ void schedule_slow(enum point kind)
 		yield_cpu(true);
 	deliver();
 	if (c->user && sim.freeze)
-		wait_while(frozen, NULL);
+		wait_while(frozen, c);
 	sim.budget = 1 + (dice >> 40) % (2 * sim.mean);
 }
 

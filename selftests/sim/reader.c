@@ -53,6 +53,11 @@ int module_init_sim(void)
 	return err ? err : parkclock_updater_init();
 }
 
+void module_exit_sim(void)
+{
+	parkclock_updater_exit();
+}
+
 LOOKS const void *timebase_map(void)
 {
 	return map;

@@ -65,6 +65,7 @@ struct cpu {
 	u64 locked;		/* spinlocks taken so far, but in interrupts */
 	bool guest;		/* what it reads is a guest's counter */
 	bool in_work;		/* in what a thread of the kernel does */
+	bool task_waits;	/* a task is in the kernel for something, while another one runs */
 	int readers;		/* of RCU, nested */
 	unsigned int switches;	/* of tasks, each a quiescent state */
 	bool (*blocked)(const void *arg);
@@ -356,6 +357,7 @@ void drop_reference(void);
 void updater_stop(void);
 void updater_start(void);
 int module_init_sim(void);
+void module_exit_sim(void);
 int updater_state(void);
 bool updater_running(void);
 u64 page_window(void);

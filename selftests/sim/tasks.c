@@ -348,9 +348,11 @@ void tasks_leave_for(struct task_struct *task, bool (*blocked)(const void *arg),
 	const char *was = me->doing;
 
 	t->pinned = true;
+	me->task_waits = true;
 	switch_to_task(one_in(2) ? next_task()->t : idle_task(), SWITCH_BLOCK, TASK_UNINTERRUPTIBLE);
 	if (!is_idle(sim_current()) && one_in(2))
 		try_page(CLOCK_MONOTONIC);
+	me->task_waits = false;
 	wait_while(blocked, arg);
 	sim_store(&task->__state, 4, 0);
 	t->state = TASK_READY;

@@ -259,7 +259,7 @@ static bool others_run(const void *arg)
 		struct cpu *c = &cpus[i];
 
 		if (c != suspender && !c->done &&
-		    !(c->user && (c->blocked || c->asleep) && !c->in_irq))
+		    !(c->user && (c->blocked || c->asleep) && !c->in_irq && !c->task_waits))
 			return true;
 	}
 	return irq_work_outstanding();
