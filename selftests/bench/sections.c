@@ -5,7 +5,7 @@
  * By the kernel's tracers irqsoff and preemptoff, where an instruction takes 1 ns ("run"). What
  * is done is done twice: by a process that has as many threads or descriptors and nothing of
  * the module's, and with the module's. So whatever begins or ends a section, an interrupt of
- * ours among it, is in the figure. A section may last 50 us; or as long as the kernel's
+ * ours among it, is in the figure. A section may last MOST_US; or as long as the kernel's
  * own does where that is longer. A longer one is shown, with what was called at its end.
  */
 #include <errno.h>
@@ -41,7 +41,8 @@
 #include "lib/trace.h"
 #include "lib/wait.h"
 
-#define MOST_US		50
+/* 50 us of a host that executes three instructions in a ns */
+#define MOST_US		150
 #define THREADS		10000
 #define CLOCKS		10000
 #define SOME		1000
@@ -202,7 +203,9 @@ static void start_timers(void)
 {
 	own_clock();
 	for (int i = 0; i < SOME; i++) {
-		const struct itimerspec spec = { .it_value = { 3600, i } };
+		const struct itimerspec spec = {
+			.it_value = { now_ns(CLOCK_REALTIME) / NSEC + 3600, i },
+		};
 
 		others[i] = ours ? make_timer(clock_fd, CLOCK_REALTIME, 0) :
 				   timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC);
@@ -210,7 +213,7 @@ static void start_timers(void)
 			die("making a timer");
 		if (ours)
 			set_timer(others[i], ABSOLUTE, now_ns(CLOCK_REALTIME) + HOUR + i, 0);
-		else if (timerfd_settime(others[i], 0, &spec, NULL))
+		else if (timerfd_settime(others[i], TFD_TIMER_ABSTIME, &spec, NULL))
 			die("timerfd_settime");
 	}
 }
