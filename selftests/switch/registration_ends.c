@@ -1132,9 +1132,9 @@ TEST_F(registration_ends, task_that_keeps_its_own)
 		close(view);
 		EXPECT_EQ(0, hear(c.sock));
 		close(owner);
-		EXPECT_EQ(1, query(self->c.fd).all_tasks);
+		ASSERT_EQ(1, query(self->c.fd).all_tasks);
 		EXPECT_EQ(counter_usable(), ask(&c, 0));
-		EXPECT_TRUE(wait_all_tasks(self->c.fd, 2));
+		ASSERT_TRUE(wait_all_tasks(self->c.fd, 2));
 		end_child(&c);
 		EXPECT_TRUE(wait_all_tasks(self->c.fd, 0));
 		EXPECT_TRUE(wait_references(self->c.fd, 0));
