@@ -14,10 +14,12 @@
 #include <asm/msr.h>
 
 #include "account.h"
+#include "cgroups.h"
 #include "clock.h"
 #include "cpu_timer.h"
 #include "host.h"
 #include "pollers.h"
+#include "shares.h"
 #include "tasks.h"
 #include "timebase.h"
 #include "updater.h"
@@ -92,6 +94,7 @@ void parkclock_clock_leave(struct parkclock *clock)
 	unsigned int holds = clock->holds;
 
 	/* None of them holds anything when this returns. */
+	parkclock_cgroups_destroy(&clock->registry);
 	parkclock_tasks_destroy(&clock->registry);
 	parkclock_wall_timers_hang_up(&clock->timers);
 	hang_up_cpu(clock);
@@ -114,6 +117,7 @@ static void destroy(struct kref *users)
 	mutex_destroy(&clock->lock);
 	mutex_destroy(&clock->registry.lock);
 	parkclock_cpu_destroy(clock->cpu);
+	parkclock_shares_free(clock->registry.shares);
 	if (clock->vmclock) {
 		parkclock_vmclock_free(clock->vmclock);
 		parkclock_account_uncharge(clock->account, PARKCLOCK_LIMIT_VMCLOCKS, 1);
