@@ -61,7 +61,8 @@ static atomic_t host_used[PARKCLOCK_LIMITS];
 	[PARKCLOCK_LIMIT_TASKS] = &parkclock_config.whose##_tasks,		\
 	[PARKCLOCK_LIMIT_HOLDS] = &parkclock_config.whose##_holds,		\
 	[PARKCLOCK_LIMIT_VMCLOCKS] = &parkclock_config.whose##_vmclocks,	\
-	[PARKCLOCK_LIMIT_TIMERS] = &parkclock_config.whose##_timers
+	[PARKCLOCK_LIMIT_TIMERS] = &parkclock_config.whose##_timers,		\
+	[PARKCLOCK_LIMIT_CGROUPS] = &parkclock_config.whose##_cgroups
 
 /* The parameters */
 static const unsigned int *const user_limit[PARKCLOCK_LIMITS] = { LIMITS(user) };

@@ -13,6 +13,7 @@
 #include <linux/uaccess.h>
 
 #include "account.h"
+#include "cgroup_dirs.h"
 #include "clock.h"
 #include "device.h"
 #include "file.h"
@@ -114,6 +115,20 @@ static long parkclock_ioctl_register(struct parkclock *clock, unsigned int cmd,
 	return parkclock_tasks_unregister(&clock->registry, &in);
 }
 
+static long parkclock_ioctl_cgroup(struct parkclock *clock, unsigned int cmd,
+				   const struct parkclock_cgroup __user *arg)
+{
+	struct parkclock_cgroup in;
+
+	if (copy_from_user(&in, arg, sizeof(in)))
+		return -EFAULT;
+	if (in.flags || memchr_inv(in.reserved, 0, sizeof(in.reserved)))
+		return -EINVAL;
+	if (cmd == PARKCLOCK_IOC_REGISTER_CGROUP)
+		return parkclock_cgroup_dirs_register(&clock->registry, in.fd);
+	return parkclock_cgroup_dirs_unregister(&clock->registry, in.fd);
+}
+
 static long parkclock_ioctl_offsets(struct parkclock *clock,
 				    const struct parkclock_offsets __user *arg)
 {
@@ -169,6 +184,9 @@ static long parkclock_ioctl_owner(struct parkclock *clock, unsigned int cmd, uns
 	case PARKCLOCK_IOC_REGISTER:
 	case PARKCLOCK_IOC_UNREGISTER:
 		return parkclock_ioctl_register(clock, cmd, (void __user *)arg);
+	case PARKCLOCK_IOC_REGISTER_CGROUP:
+	case PARKCLOCK_IOC_UNREGISTER_CGROUP:
+		return parkclock_ioctl_cgroup(clock, cmd, (void __user *)arg);
 	case PARKCLOCK_IOC_ACCURACY:
 		return parkclock_ioctl_accuracy((void __user *)arg);
 	case PARKCLOCK_IOC_EPOCH:
@@ -224,6 +242,8 @@ static long parkclock_ioctl(struct file *file, unsigned int cmd, unsigned long a
 	case PARKCLOCK_IOC_RESTORE:
 	case PARKCLOCK_IOC_SET_GUEST_TSC:
 	case PARKCLOCK_IOC_VMCLOCK:
+	case PARKCLOCK_IOC_REGISTER_CGROUP:
+	case PARKCLOCK_IOC_UNREGISTER_CGROUP:
 		if (!(file->f_mode & FMODE_WRITE))
 			return -EPERM;
 		return parkclock_ioctl_owner(clock, cmd, arg);

@@ -155,7 +155,8 @@ int parkclock_registration_add(struct parkclock_registration *r,
 	if (!err) {
 		/* Nobody can find it yet. */
 		r->hold = (r->registry->vmclock ? PARKCLOCK_TASK_PUBLISHES : 0) |
-			  (r->registry->cpu ? PARKCLOCK_TASK_TIMED : 0);
+			  (r->registry->cpu ? PARKCLOCK_TASK_TIMED : 0) |
+			  (r->registry->shares ? PARKCLOCK_TASK_SHARES : 0);
 		refcount_inc(&r->registry->pins);
 		list_add_tail_rcu(&r->list_link, &r->registry->list);
 		parkclock_table_add(&r->entry);
@@ -558,6 +559,46 @@ void parkclock_registry_set_cpu(struct parkclock_registry *registry, struct park
 }
 
 /**
+ * parkclock_registry_set_shares() - let what runs be counted by CPU
+ * @registry: the clock's registrations; those that are added from now on will be counted there
+ * @shares:   of each CPU
+ *
+ * Context: any but NMI.
+ */
+void parkclock_registry_set_shares(struct parkclock_registry *registry,
+				   struct parkclock_share __percpu *shares)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&parkclock_table_lock, flags);
+	/* Also read without the lock, where a share is known to be in use. */
+	WRITE_ONCE(registry->shares, shares);
+	raw_spin_unlock_irqrestore(&parkclock_table_lock, flags);
+}
+
+/**
+ * parkclock_registry_pin() - keep a registry, until parkclock_registry_unpin()
+ * @registry: the registrations; the caller has a pin, or is the owner
+ *
+ * Context: any.
+ */
+void parkclock_registry_pin(struct parkclock_registry *registry)
+{
+	refcount_inc(&registry->pins);
+}
+
+/**
+ * parkclock_registry_unpin() - take back parkclock_registry_pin()
+ * @registry: the registrations
+ *
+ * Context: any but hard interrupts.
+ */
+void parkclock_registry_unpin(struct parkclock_registry *registry)
+{
+	put(registry);
+}
+
+/**
  * parkclock_registry_create() - initialise the registrations of a clock
  * @registry: zeroed
  * @account:  see struct parkclock_registry
@@ -572,6 +613,7 @@ void parkclock_registry_create(struct parkclock_registry *registry,
 	registry->account = account;
 	registry->release = release;
 	refcount_set(&registry->pins, 1);
+	INIT_LIST_HEAD(&registry->cgroups);
 	INIT_LIST_HEAD(&registry->list);
 	mutex_init(&registry->lock);
 	init_llist_head(&registry->gone);

@@ -21,6 +21,7 @@
 
 struct parkclock_account;
 struct parkclock_cpu;
+struct parkclock_share;
 struct parkclock_vmclock;
 struct task_struct;
 
@@ -29,11 +30,14 @@ struct task_struct;
  * @account:   who pays for them
  * @release:   called when the owner has destroyed the registry and all registrations are
  *	       freed; in any context but hard interrupts
- * @pins:      registrations that are not freed yet, @reap_work while it is queued, and one
- *	       for the owner
+ * @pins:      registrations that are not freed yet, also of cgroups, @reap_work while it is
+ *	       queued, and one for the owner
  * @vmclock:   the clock's VMClock page, or NULL: tasks that run hold it, too. Protected by
  *	       the table's lock
  * @cpu:       adds up what tasks run, or NULL; protected as @vmclock
+ * @shares:    of each CPU, once a cgroup was registered: what has run there; or NULL. Protected
+ *	       as @vmclock, and once set, it stays
+ * @cgroups:   the registered cgroups; see cgroups.c
  * @list:      all registrations; a new one is added at the end, under the table's lock,
  *	       while others walk along the list
  * @lock:      keeps registrations on @list from being freed; protects the next two. Released
@@ -55,6 +59,8 @@ struct parkclock_registry {
 	refcount_t pins;
 	struct parkclock_vmclock *vmclock;
 	struct parkclock_cpu *cpu;
+	struct parkclock_share __percpu *shares;
+	struct list_head cgroups;
 	struct list_head list;
 	struct mutex lock;	/* see above */
 	u64 past;
@@ -70,11 +76,13 @@ struct parkclock_registry {
 
 /*
  * Bits of parkclock_registration.hold: it holds a reference to the updater; when it does, it
- * holds one to the clock's VMClock page, too; what its task runs is added up for CPU timers.
+ * holds one to the clock's VMClock page, too; what its task runs is added up for CPU timers; and
+ * it is counted in its CPU's share (shares.h).
  */
 #define PARKCLOCK_TASK_HOLDS		0x1
 #define PARKCLOCK_TASK_PUBLISHES	0x2
 #define PARKCLOCK_TASK_TIMED		0x4
+#define PARKCLOCK_TASK_SHARES		0x8
 
 /*
  * A task has PARKCLOCK_TASK_CLOCKS_MAX places of each kind: for the clocks with which its own
@@ -92,7 +100,7 @@ enum parkclock_place {
  * @entry:     in the table; has the task
  * @registry:  the registrations of the clock
  * @lock:      protects the members up to @ran
- * @hold:      PARKCLOCK_TASK_HOLDS, _PUBLISHES, _TIMED
+ * @hold:      PARKCLOCK_TASK_HOLDS, _PUBLISHES, _TIMED, _SHARES
  * @seen:      a switch of the task has seen this registration
  * @running:   the task runs on @cpu, since the counter was @since there
  * @inherit:   the threads and children that the task creates are registered as well
@@ -147,6 +155,10 @@ void parkclock_registry_destroy(struct parkclock_registry *registry);
 void parkclock_registry_set_vmclock(struct parkclock_registry *registry,
 				    struct parkclock_vmclock *vm);
 void parkclock_registry_set_cpu(struct parkclock_registry *registry, struct parkclock_cpu *cpu);
+void parkclock_registry_set_shares(struct parkclock_registry *registry,
+				   struct parkclock_share __percpu *shares);
+void parkclock_registry_pin(struct parkclock_registry *registry);
+void parkclock_registry_unpin(struct parkclock_registry *registry);
 int parkclock_registry_reserve(struct parkclock_registry *registry, unsigned int n, bool last);
 void parkclock_registry_unreserve(struct parkclock_registry *registry, unsigned int n);
 void parkclock_registry_keep_spares(struct parkclock_registry *registry);

@@ -41,10 +41,12 @@
 #include <trace/events/sched.h>
 #include <asm/msr.h>
 
+#include "cgroups.h"
 #include "cpu_timer.h"
 #include "host.h"
 #include "probes.h"
 #include "registration.h"
+#include "shares.h"
 #include "switch.h"
 #include "table.h"
 #include "timebase.h"
@@ -93,7 +95,7 @@ void parkclock_switch_add_up(struct parkclock_registration *r)
 	if (!(r->hold & PARKCLOCK_TASK_TIMED)) {
 		r->hold |= PARKCLOCK_TASK_TIMED;
 		parkclock_cpu_ran(r->registry->cpu, r->ran);
-		if (r->running)
+		if (r->running && !(r->hold & PARKCLOCK_TASK_SHARES))
 			parkclock_cpu_begin(r->registry->cpu, r->since, r->cpu);
 	}
 	raw_spin_unlock_irqrestore(&r->lock, flags);
@@ -112,7 +114,9 @@ static __always_inline void take_reference(struct parkclock_registration *r, u64
 /* The slow part of begin(). */
 static noinline void begin_slow(struct parkclock_registration *r, u64 cycles)
 {
-	if (r->hold & PARKCLOCK_TASK_TIMED)
+	if (r->hold & PARKCLOCK_TASK_SHARES)
+		parkclock_share_begin(r->registry, r->cpu, cycles);
+	else if (r->hold & PARKCLOCK_TASK_TIMED)
 		parkclock_cpu_begin(r->registry->cpu, cycles, r->cpu);
 	if (!(r->hold & PARKCLOCK_TASK_HOLDS)) {
 		r->hold |= PARKCLOCK_TASK_HOLDS;
@@ -137,17 +141,6 @@ static noinline void end_slow(struct parkclock_registration *r)
 	parkclock_updater_put();
 }
 
-/*
- * How many cycles since then. The counter may have begun anew, in a suspend; and this CPU
- * may have read it for that before the lock was taken, which does not order it.
- */
-static u64 passed(u64 since)
-{
-	s64 cycles = rdtsc() - since;
-
-	return max(cycles, 0LL);
-}
-
 /* The task begins to run on @cpu. */
 static __always_inline void begin(struct parkclock_registration *r, int cpu)
 {
@@ -169,13 +162,24 @@ static __always_inline void begin(struct parkclock_registration *r, int cpu)
 	}
 }
 
+/* A run has ended. Returns what is counted in the registration, and not in a share. */
+static noinline u64 count(struct parkclock_registration *r, u64 ran)
+{
+	if (r->hold & PARKCLOCK_TASK_SHARES) {
+		parkclock_share_end(r->registry, r->cpu);
+		return 0;
+	}
+	parkclock_cpu_end(r->registry->cpu, r->since, r->cpu, ran);
+	return ran;
+}
+
 /* The task stops running. If it was preempted it keeps its reference. */
 static __always_inline void end(struct parkclock_registration *r, u64 ran, bool preempted)
 {
 	lockdep_assert_held(&r->lock);
 
-	if (unlikely(r->hold & PARKCLOCK_TASK_TIMED) && r->running)
-		parkclock_cpu_end(r->registry->cpu, r->since, r->cpu, ran);
+	if (unlikely(r->hold & (PARKCLOCK_TASK_TIMED | PARKCLOCK_TASK_SHARES)) && r->running)
+		ran = count(r, ran);
 	r->ran += ran;
 	r->running = false;
 	if (preempted)
@@ -199,7 +203,32 @@ static u64 runs_for(const struct parkclock_registration *r)
 
 	if (!r->running || (r->cpu != smp_processor_id() && !parkclock_host_usable()))
 		return 0;
-	return passed(r->since);
+	return parkclock_passed(r->since);
+}
+
+/**
+ * parkclock_switch_share() - let what a task runs be counted in its CPU's share
+ * @r: a registration that was added before registry->shares was set
+ *
+ * Context: any but NMI.
+ */
+void parkclock_switch_share(struct parkclock_registration *r)
+{
+	unsigned long flags;
+	u64 ran;
+
+	raw_spin_lock_irqsave(&r->lock, flags);
+	if (!(r->hold & PARKCLOCK_TASK_SHARES)) {
+		if (r->running) {
+			ran = runs_for(r);
+			if (r->hold & PARKCLOCK_TASK_TIMED)
+				parkclock_cpu_end(r->registry->cpu, r->since, r->cpu, ran);
+			r->ran += ran;
+			parkclock_share_begin(r->registry, r->cpu, rdtsc());
+		}
+		r->hold |= PARKCLOCK_TASK_SHARES;
+	}
+	raw_spin_unlock_irqrestore(&r->lock, flags);
 }
 
 /* Called in the last switch of the task. */
@@ -229,7 +258,7 @@ static noinline void switch_out(const struct parkclock_table *table, u64 hash,
 		raw_spin_lock(&r->lock);
 		r->seen = true;
 		/* This is the CPU that the task ran on; settle() may have recorded another. */
-		end(r, r->running ? passed(r->since) : 0, !prev_state);
+		end(r, r->running ? parkclock_passed(r->since) : 0, !prev_state);
 		raw_spin_unlock(&r->lock);
 		if (unlikely(prev_state & TASK_DEAD))
 			died(r);
@@ -267,6 +296,7 @@ static void on_switch(void *data, bool preempt, struct task_struct *prev,
 
 	if (unlikely(parkclock_table_maybe(table, hash)))
 		switch_out(table, hash, prev, preempt ? 0 : prev_state);
+	parkclock_cgroups_switch(next);
 	hash = parkclock_table_hash(next);
 	if (unlikely(parkclock_table_maybe(table, hash)))
 		switch_in(table, hash, next);
@@ -395,7 +425,9 @@ u64 parkclock_switch_ran(struct parkclock_registration *r, bool *holding)
 	u64 cycles;
 
 	raw_spin_lock_irqsave(&r->lock, flags);
-	cycles = r->ran + runs_for(r);
+	cycles = r->ran;
+	if (!(r->hold & PARKCLOCK_TASK_SHARES))
+		cycles += runs_for(r);
 	*holding = r->hold & PARKCLOCK_TASK_HOLDS;
 	raw_spin_unlock_irqrestore(&r->lock, flags);
 	return cycles;
@@ -422,12 +454,18 @@ void parkclock_switch_query(struct parkclock_query *q)
 		q->run_wakes += READ_ONCE(per_cpu(transitions.wakes, cpu));
 	}
 	q->all_running = q->run_transitions - ended;
+	parkclock_cgroups_query(q);
 }
 
 static struct parkclock_probe probes[] = {
 	{ .name = "sched_switch", .probe = on_switch },
 	{ .name = "sched_process_fork", .probe = on_fork },
 	{ .name = "sched_process_exec", .probe = on_exec },
+#ifdef CONFIG_CGROUPS
+	{ .name = "cgroup_attach_task", .probe = parkclock_cgroups_attach },
+	{ .name = "cgroup_mkdir", .probe = parkclock_cgroups_mkdir },
+	{ .name = "cgroup_rmdir", .probe = parkclock_cgroups_rmdir },
+#endif
 };
 
 /**
@@ -438,11 +476,19 @@ static struct parkclock_probe probes[] = {
  */
 int parkclock_switch_init(void)
 {
+	int err;
+
 	check_trace_callback_type_sched_switch(on_switch);
 	check_trace_callback_type_sched_process_fork(on_fork);
 	check_trace_callback_type_sched_process_exec(on_exec);
 	parkclock_probes_init(probes, ARRAY_SIZE(probes));
-	return parkclock_registration_init();
+	err = parkclock_cgroups_init();
+	if (err)
+		return err;
+	err = parkclock_registration_init();
+	if (err)
+		parkclock_cgroups_exit();
+	return err;
 }
 
 /**
@@ -456,6 +502,7 @@ void parkclock_switch_exit(void)
 {
 	/* A probe may still discard a registration; freeing one unpins the probes. */
 	parkclock_probes_detach();
+	parkclock_cgroups_exit();
 	parkclock_registration_exit();
 	parkclock_probes_exit();
 }

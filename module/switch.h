@@ -14,6 +14,7 @@ bool parkclock_switch_settle(struct parkclock_registration *r);
 bool parkclock_switch_remove(struct parkclock_registration *r);
 void parkclock_switch_publish(struct parkclock_registration *r);
 void parkclock_switch_add_up(struct parkclock_registration *r);
+void parkclock_switch_share(struct parkclock_registration *r);
 u64 parkclock_switch_ran(struct parkclock_registration *r, bool *holding);
 void parkclock_switch_query(struct parkclock_query *q);
 

@@ -17,6 +17,7 @@
 #include "cpu_timer.h"
 #include "probes.h"
 #include "registration.h"
+#include "shares.h"
 #include "switch.h"
 #include "tasks.h"
 #include "timebase.h"
@@ -401,6 +402,7 @@ static int register_once(const struct request *rq)
 	 */
 	err = mutex_lock_killable(&rq->registry->lock);
 	if (!err) {
+		parkclock_shares_set(rq->registry, PARKCLOCK_TASK_SHARES);
 		err = add(rq->registry, &batch);
 		if (!err)
 			err = settle(&batch, rq->flags & PARKCLOCK_TASK_INHERIT);
@@ -548,6 +550,7 @@ void parkclock_tasks_query(struct parkclock_registry *registry, struct parkclock
 		q->running += holding;
 		cond_resched();
 	}
+	cycles += parkclock_shares_ran(registry, &q->running);
 	/* The counter of another CPU may be some cycles behind. */
 	if (registry->cpu)
 		cycles = parkclock_cpu_tell(registry->cpu, cycles);
@@ -576,6 +579,7 @@ void parkclock_tasks_publish(struct parkclock_registry *registry, struct parkclo
 		parkclock_switch_publish(r);
 		cond_resched();
 	}
+	parkclock_shares_set(registry, PARKCLOCK_TASK_PUBLISHES);
 	parkclock_registry_unlock(registry);
 }
 
@@ -602,7 +606,47 @@ void parkclock_tasks_add_up(struct parkclock_registry *registry, struct parkcloc
 		parkclock_switch_add_up(r);
 		cond_resched();
 	}
+	parkclock_shares_set(registry, PARKCLOCK_TASK_TIMED);
 	parkclock_registry_unlock_of(registry, pinned);
+}
+
+/**
+ * parkclock_tasks_share() - let what a clock's tasks run be counted by CPU
+ * @registry: the registrations; the caller's clock has an owner
+ *
+ * Context: may sleep. Memory is charged to the caller.
+ * Return: 0, -ENOMEM, or -EINTR if the caller is killed.
+ */
+int parkclock_tasks_share(struct parkclock_registry *registry)
+{
+	struct parkclock_share __percpu *shares;
+	struct parkclock_registration *r;
+
+	/* Once set, they stay; pairs with the release of the lock below. */
+	if (READ_ONCE(registry->shares))
+		return 0;
+	/* Not under the lock: to get memory can take the caller's cgroup as long as it likes. */
+	shares = parkclock_shares_alloc();
+	if (!shares)
+		return -ENOMEM;
+	if (mutex_lock_killable(&registry->lock)) {
+		parkclock_shares_free(shares);
+		return -EINTR;
+	}
+	if (registry->shares) {
+		parkclock_shares_free(shares);
+	} else {
+		parkclock_shares_prepare(registry, shares);
+		parkclock_registry_set_shares(registry, shares);
+		/* A registration that is added from now on knows of them. */
+		list_for_each_entry_rcu(r, &registry->list, list_link,
+					lockdep_is_held(&registry->lock)) {
+			parkclock_switch_share(r);
+			cond_resched();
+		}
+	}
+	parkclock_registry_unlock(registry);
+	return 0;
 }
 
 /**

@@ -19,6 +19,7 @@ int parkclock_tasks_unregister(struct parkclock_registry *registry,
 void parkclock_tasks_query(struct parkclock_registry *registry, struct parkclock_query *q);
 void parkclock_tasks_publish(struct parkclock_registry *registry, struct parkclock_vmclock *vm);
 void parkclock_tasks_add_up(struct parkclock_registry *registry, struct parkclock_cpu *cpu);
+int parkclock_tasks_share(struct parkclock_registry *registry);
 void parkclock_tasks_destroy(struct parkclock_registry *registry);
 
 #endif

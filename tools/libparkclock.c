@@ -319,6 +319,20 @@ int parkclock_unregister(struct parkclock *pc, pid_t tid, unsigned int flags)
 	return ioctl(pc->fd, PARKCLOCK_IOC_UNREGISTER, &arg);
 }
 
+int parkclock_register_cgroup(struct parkclock *pc, int dir)
+{
+	const struct parkclock_cgroup arg = { .fd = dir };
+
+	return ioctl(pc->fd, PARKCLOCK_IOC_REGISTER_CGROUP, &arg);
+}
+
+int parkclock_unregister_cgroup(struct parkclock *pc, int dir)
+{
+	const struct parkclock_cgroup arg = { .fd = dir };
+
+	return ioctl(pc->fd, PARKCLOCK_IOC_UNREGISTER_CGROUP, &arg);
+}
+
 int parkclock_query(struct parkclock *pc, struct parkclock_query *query)
 {
 	return ioctl(pc->fd, PARKCLOCK_IOC_QUERY, query);
@@ -607,6 +621,57 @@ const char *parkclock_explain_register(int err)
 			   "Hold a reference instead, or use a kernel with tracepoints.");
 	case ENOTTY:
 		return SAY("This is a view of a clock: nothing can be registered with it.",
+			   "Ask the clock's owner to do this, or open the device.");
+	default:
+		return UNEXPECTED;
+	}
+}
+
+const char *parkclock_explain_cgroup(int err)
+{
+	switch (err) {
+	case EBADF:
+		return SAY("This is not the directory of a cgroup of version 2.",
+			   "Open the directory itself, for reading, where cgroup2 is mounted.");
+	case EINVAL:
+		return SAY("The host's root cgroup cannot be registered: the CPUs idle in it.",
+			   "Register a cgroup below it, or hold a reference.");
+	case EACCES:
+	case EROFS:
+		return SAY("You may not move processes into this cgroup: its cgroup.procs says so.",
+			   "Be root, or have the cgroup delegated to you.");
+	case EPERM:
+		return SAY("The handle is not open for writing, or the cgroup is not yours.",
+			   "Be root, or in the group clock, with a cgroup that is delegated to you.");
+	case ENOENT:
+		return SAY("The cgroup was removed, is not in your namespace, or not registered.",
+			   "Register one that you may move processes to, and unregister only that.");
+	case EEXIST:
+		return SAY("The cgroup is registered with this clock already.",
+			   "Nothing needs to be done.");
+	case E2BIG:
+		return SAY("The cgroup is too far below the host's root.",
+			   "Register one above it.");
+	case EMLINK:
+		return SAY("The cgroup, or one below it, is registered with too many clocks.",
+			   "Unregister it from another clock, or close that.");
+	case EDQUOT:
+		return SAY("This user has registered too many cgroups.",
+			   "End some, or raise the module's parameter user_cgroups.");
+	case ENFILE:
+		return SAY("Too many cgroups are registered on the host.",
+			   "End some, or raise the module's parameter host_cgroups.");
+	case EINTR:
+		return SAY("The call was interrupted by a signal that ends the process.",
+			   "Nothing needs to be done.");
+	case ENOMEM:
+		return SAY("There is not enough memory for the registration.",
+			   "Free some, or raise the memory limit of the cgroup.");
+	case EOPNOTSUPP:
+		return SAY("This kernel was built without cgroups, or without tracepoints.",
+			   "Register processes, hold a reference, or use another kernel.");
+	case ENOTTY:
+		return SAY("This is a view of a clock, or the module is too old.",
 			   "Ask the clock's owner to do this, or open the device.");
 	default:
 		return UNEXPECTED;

@@ -258,6 +258,48 @@ int parkclock_register(struct parkclock *pc, pid_t tid, unsigned int flags);
 int parkclock_unregister(struct parkclock *pc, pid_t tid, unsigned int flags);
 
 /**
+ * parkclock_register_cgroup() - keep the page valid while anything in a cgroup runs
+ * @pc:  the handle
+ * @dir: descriptor of the directory of the cgroup, of version 2; it may be closed after the call
+ *
+ * Whatever runs in the cgroup or below it, whenever it came there, finds the page valid from its
+ * first instruction after it was switched in. While all of it sleeps the clock may park.
+ *
+ * The registration lasts until parkclock_unregister_cgroup(), until the cgroup is removed, or
+ * until the end of the open file.
+ *
+ * Return: 0, or -1 with errno:
+ *	E2BIG       the cgroup is PARKCLOCK_CGROUP_LEVELS or more below the host's root
+ *	EACCES      the caller may not move processes into the cgroup
+ *	EBADF       @dir is no such descriptor
+ *	EDQUOT      the user has registered too many cgroups (parkclock_limits())
+ *	EEXIST      the cgroup is registered through this handle
+ *	EINVAL      the host's root cgroup
+ *	EMLINK      the cgroup, or a registered one below it, has PARKCLOCK_CGROUP_CLOCKS_MAX
+ *		    clocks already
+ *	ENFILE      too many cgroups are registered on the host
+ *	ENOENT      the cgroup was removed, or is not in the caller's cgroup namespace
+ *	ENOMEM      no memory
+ *	EOPNOTSUPP  this kernel was built without cgroups, or without tracepoints
+ *	EPERM       the handle is not open for writing; or as EACCES
+ *	EROFS       as EACCES: it is mounted read-only
+ */
+int parkclock_register_cgroup(struct parkclock *pc, int dir);
+
+/**
+ * parkclock_unregister_cgroup() - end the registration of a cgroup
+ * @pc:  the handle
+ * @dir: as of parkclock_register_cgroup()
+ *
+ * Return: 0, or -1 with errno:
+ *	EBADF       @dir is no such descriptor
+ *	ENOENT      the cgroup was removed, or is not registered through this handle
+ *	EOPNOTSUPP  this kernel was built without cgroups
+ *	EPERM       the handle is not open for writing
+ */
+int parkclock_unregister_cgroup(struct parkclock *pc, int dir);
+
+/**
  * parkclock_query() - state and counters
  * @pc:    the handle
  * @query: filled in, as <linux/parkclock.h> says
@@ -523,6 +565,14 @@ const char *parkclock_explain_open(int err);
  * Return: as parkclock_explain_open().
  */
 const char *parkclock_explain_register(int err);
+
+/**
+ * parkclock_explain_cgroup() - explain why registering a cgroup failed, and what to do
+ * @err: the errno of parkclock_register_cgroup() or parkclock_unregister_cgroup()
+ *
+ * Return: as parkclock_explain_open().
+ */
+const char *parkclock_explain_cgroup(int err);
 
 /**
  * parkclock_explain_change() - explain why changing a clock failed, and what to do

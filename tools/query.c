@@ -83,4 +83,5 @@ const char *const limit_names[PARKCLOCK_LIMITS] = {
 	[PARKCLOCK_LIMIT_HOLDS] = "holds",
 	[PARKCLOCK_LIMIT_VMCLOCKS] = "vmclocks",
 	[PARKCLOCK_LIMIT_TIMERS] = "timers",
+	[PARKCLOCK_LIMIT_CGROUPS] = "cgroups",
 };

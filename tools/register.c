@@ -6,6 +6,8 @@
  * that inherit, have none: the tool asks QUERY now and then, until no registered task is
  * left.
  *
+ * A cgroup that was removed has no files left: the tool looks now and then.
+ *
  * QUERY tells of all tasks of a clock, whoever has registered them. So this is always a
  * clock of the tool's own, in which nobody else registers tasks, and never PARKCLOCK_FD's.
  */
@@ -125,12 +127,38 @@ static int register_until(const char *device, struct target *t)
 	return EXIT_SUCCESS;
 }
 
+/* Until the cgroup is removed, or a signal comes. */
+static int register_cgroup_until(const char *device, const char *path)
+{
+	struct parkclock *pc = open_new_owner(device);
+	int sig = 0, dir = pc ? register_cgroup(pc, path) : -1;
+	struct parkclock_query q;
+	bool ok;
+
+	if (dir < 0)
+		return EXIT_FAILURE;
+	ask_signals();
+	printf("cgroup %s is registered\n", path);
+	fflush(stdout);
+	while (!sig && !faccessat(dir, "cgroup.procs", F_OK, 0))
+		sig = wait_signal(now_ns() + LOOK_NS);
+	ok = query_device(pc, &q);
+	close(dir);
+	parkclock_close(pc);
+	if (!ok)
+		return EXIT_FAILURE;
+	printf("the registration is over (%s), its tasks ran for %.9f s\n",
+	       sig ? strsignal(sig) : "the cgroup was removed", q.cpu_ns / 1e9);
+	return EXIT_SUCCESS;
+}
+
 static int run(const struct command *self, int argc, char **argv, const char *device)
 {
 	static const struct option options[] = {
 		{ "thread", no_argument, NULL, 't' },
-		OPTION_INHERIT, OPTION_HELP, { 0 }
+		OPTION_INHERIT, OPTION_CGROUP, OPTION_HELP, { 0 }
 	};
+	const char *cgroup = NULL;
 	struct target t = { .what = "process", .flags = PARKCLOCK_TASK_PROCESS };
 	int c;
 
@@ -143,12 +171,22 @@ static int run(const struct command *self, int argc, char **argv, const char *de
 		case 'I':
 			t.flags |= PARKCLOCK_TASK_INHERIT;
 			break;
+		case 'g':
+			cgroup = optarg;
+			break;
 		case 'h':
 			fputs(self->help, stdout);
 			return EXIT_SUCCESS;
 		default:
 			return usage(self);
 		}
+	}
+	if (cgroup) {
+		if (t.flags != PARKCLOCK_TASK_PROCESS) {
+			complain("--cgroup does not go together with --thread or --inherit.");
+			return usage(self);
+		}
+		return no_more(argc, argv) ? register_cgroup_until(device, cgroup) : usage(self);
 	}
 	if (optind == argc) {
 		complain("the id of a process is missing.");
@@ -162,7 +200,7 @@ static int run(const struct command *self, int argc, char **argv, const char *de
 const struct command cmd_register = {
 	.name = "register",
 	.summary = "keep the page valid while a process that exists already runs",
-	.help = "usage: parkclock register [--thread] [--inherit] PID\n"
+	.help = "usage: parkclock register [--thread] [--inherit] [--cgroup DIR] [PID]\n"
 		"\n"
 		"Registers every thread of process PID: whenever one of them runs, the page is\n"
 		"valid from its first instruction; while they sleep, the clock may park. The\n"
@@ -174,6 +212,8 @@ const struct command cmd_register = {
 		"  --thread       register only the thread whose id is PID\n"
 		"  --inherit      also register the threads and child processes that the registered\n"
 		"                 ones create from now on; lasts until all of them have exited\n"
+		"  --cgroup DIR   register the cgroup (v2) whose directory is DIR instead: whatever runs in\n"
+		"                 it or below it; lasts until it is removed, or until a signal\n"
 		"  --help         show this text\n",
 	.run = run,
 };

@@ -47,20 +47,61 @@ static bool hold_instead(struct parkclock *pc)
 	return false;
 }
 
+/* A descriptor that the command inherits */
+static int leave_open(struct parkclock *pc)
+{
+	int fd = fcntl(parkclock_fd(pc), F_DUPFD, LOWEST_FD);
+
+	if (fd < 0)
+		complain("cannot leave the clock open: %s. Raise \"ulimit -n\" above %d.",
+			 strerror(errno), LOWEST_FD);
+	return fd;
+}
+
 int register_command(struct parkclock *pc, unsigned int flags)
 {
-	int fd;
-
 	if (register_anew(pc, flags) && !hold_instead(pc)) {
 		complain("cannot register the command: %s. %s", strerror(errno),
 			 parkclock_explain_register(errno));
 		return -1;
 	}
-	fd = fcntl(parkclock_fd(pc), F_DUPFD, LOWEST_FD);
-	if (fd < 0)
-		complain("cannot leave the clock open: %s. Raise \"ulimit -n\" above %d.",
-			 strerror(errno), LOWEST_FD);
-	return fd;
+	return leave_open(pc);
+}
+
+int register_cgroup(struct parkclock *pc, const char *path)
+{
+	int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (dir < 0) {
+		complain("cannot open '%s': %s. Give the path of a cgroup's directory.", path,
+			 strerror(errno));
+		return -1;
+	}
+	if (!parkclock_register_cgroup(pc, dir))
+		return dir;
+	complain("cannot register the cgroup '%s': %s. %s", path, strerror(errno),
+		 parkclock_explain_cgroup(errno));
+	close(dir);
+	return -1;
+}
+
+/* Registers the cgroup, and moves this process there. */
+static bool join_cgroup(struct parkclock *pc, const char *path)
+{
+	int dir = register_cgroup(pc, path), procs;
+	bool joined;
+
+	if (dir < 0)
+		return false;
+	procs = openat(dir, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+	joined = procs >= 0 && write(procs, "0", 1) == 1;
+	if (!joined)
+		complain("cannot move into the cgroup '%s': %s. %s", path, strerror(errno),
+			 "See what cgroups(7) says of moving processes.");
+	if (procs >= 0)
+		close(procs);
+	close(dir);
+	return joined && leave_open(pc) >= 0;
 }
 
 int become(char **argv)
@@ -121,9 +162,10 @@ bool preload_command(void)
 static int run_command(const struct command *self, int argc, char **argv, const char *device)
 {
 	static const struct option options[] = {
-		OPTION_PRELOAD, OPTION_INHERIT,
+		OPTION_PRELOAD, OPTION_INHERIT, OPTION_CGROUP,
 		{ "cpu-limit", required_argument, NULL, 'l' }, OPTION_HELP, { 0 }
 	};
+	const char *cgroup = NULL;
 	struct parkclock *pc;
 	unsigned int flags = 0;
 	bool by_page = false;
@@ -134,6 +176,9 @@ static int run_command(const struct command *self, int argc, char **argv, const 
 		switch (c) {
 		case 'I':
 			flags = PARKCLOCK_TASK_INHERIT;
+			break;
+		case 'g':
+			cgroup = optarg;
 			break;
 		case 'p':
 			by_page = true;
@@ -153,12 +198,16 @@ static int run_command(const struct command *self, int argc, char **argv, const 
 		complain("the command to run is missing.");
 		return usage(self);
 	}
+	if (cgroup && (flags || limit_ns)) {
+		complain("--cgroup does not go together with --inherit or --cpu-limit.");
+		return usage(self);
+	}
 	if (by_page && !preload_command())
 		return EXIT_FAILURE;
 	if (limit_ns)
 		return run_limited(device, limit_ns, argv + optind);
 	pc = open_device_best(device);
-	if (!pc || register_command(pc, flags) < 0)
+	if (!pc || (cgroup ? !join_cgroup(pc, cgroup) : register_command(pc, flags) < 0))
 		return EXIT_FAILURE;
 	return become(argv + optind);	/* execve() closes the other descriptors */
 }
@@ -166,8 +215,8 @@ static int run_command(const struct command *self, int argc, char **argv, const 
 const struct command cmd_run = {
 	.name = "run",
 	.summary = "run a command, and keep the page valid while it runs",
-	.help = "usage: parkclock run [--preload] [--inherit] [--cpu-limit TIME] [--] COMMAND\n"
-		"                     [ARGUMENT ...]\n"
+	.help = "usage: parkclock run [--preload] [--inherit] [--cpu-limit TIME] [--cgroup DIR]\n"
+		"                     [--] COMMAND [ARGUMENT ...]\n"
 		"\n"
 		"Registers its own thread, then executes COMMAND in it. Whenever that thread runs,\n"
 		"the page is valid from its first instruction; while it sleeps, the clock may park.\n"
@@ -180,6 +229,9 @@ const struct command cmd_run = {
 		"                 and waits by it: see libparkclock-preload(7)\n"
 		"  --inherit      also register the threads and child processes that COMMAND creates;\n"
 		"                 without this option, only its first thread is registered\n"
+		"  --cgroup DIR   register the cgroup (v2) whose directory is DIR, and move into it, instead\n"
+		"                 of registering a thread: whatever runs there finds the page valid; needs\n"
+		"                 to write to the device, and the right to move processes there\n"
 		"  --cpu-limit TIME\n"
 		"                 kill COMMAND when it, and all that it creates, have run for TIME, such\n"
 		"                 as 50ms or 2s, on however many CPUs; when COMMAND ends, kill what it\n"

@@ -42,6 +42,7 @@ extern const struct command cmd_status, cmd_read, cmd_hold, cmd_watch, cmd_run, 
 #define OPTION_JSON	{ "json", no_argument, NULL, 'j' }
 #define OPTION_COUNT	{ "count", required_argument, NULL, 'n' }
 #define OPTION_INHERIT	{ "inherit", no_argument, NULL, 'I' }
+#define OPTION_CGROUP	{ "cgroup", required_argument, NULL, 'g' }
 #define OPTION_PRELOAD	{ "preload", no_argument, NULL, 'p' }
 #define OPTION_INTERVAL	{ "interval", required_argument, NULL, 'i' }
 
@@ -110,6 +111,15 @@ bool query_device(struct parkclock *pc, struct parkclock_query *q);
  * Return: a descriptor of the clock that stays open, or -1 after a message.
  */
 int register_command(struct parkclock *pc, unsigned int flags);
+
+/**
+ * register_cgroup() - register a cgroup
+ * @pc:   the clock
+ * @path: path of the cgroup's directory
+ *
+ * Return: a descriptor of the directory, or -1 after a message.
+ */
+int register_cgroup(struct parkclock *pc, const char *path);
 
 /**
  * preload_command() - have the command that is about to be executed load the preload library

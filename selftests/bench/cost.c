@@ -19,6 +19,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -30,6 +31,7 @@
 #include <linux/parkclock.h>
 
 #include "bench.h"
+#include "lib/cgroups.h"
 #include "lib/clock.h"
 #include "lib/clocksource.h"
 #include "lib/cpus.h"
@@ -101,6 +103,7 @@ enum turn { YIELD, BLOCK };
 static struct {
 	enum turn how;
 	int clock;		/* every fourth member is registered with it; or -1 */
+	const char *const *cgroups;	/* of each of four members; or NULL */
 	int event[MEMBERS];
 	pthread_barrier_t ready;
 	int turns;
@@ -126,6 +129,8 @@ static void *run_member(void *arg)
 
 	if (ring.clock >= 0 && member % 4 == REGISTERED)
 		must_register(ring.clock, 0, 0);
+	if (ring.cgroups)
+		move_thread(ring.cgroups[member % 4], gettid());
 	pthread_barrier_wait(&ring.ready);
 	if (ring.how == BLOCK && member)
 		wait_on(ring.event[member]);
@@ -283,6 +288,152 @@ static void measure_registered(double target, int clock, int n, enum turn how, c
 	show(NO_TARGET, in, "%d registered, one %s: in", n, text);
 	show(NO_TARGET, out, "%d registered, one %s: out", n, text);
 	show(target, in + out, "%d registered, one %s: in and out", n, text);
+}
+
+/*
+ * Cgroups. All are threaded, so that threads of one process can be in different ones: a switch
+ * between processes costs more, and not by what is measured here.
+ */
+
+static void make_threaded(const char *name)
+{
+	int dir = make_cgroup(name);
+
+	if (write_cgroup(name, "cgroup.type", "threaded"))
+		die(name);
+	close(dir);
+}
+
+static void set_cgroup(int clock, const char *name, bool on)
+{
+	int dir = open_cgroup(name);
+
+	if (on)
+		must_register_cgroup(clock, dir);
+	else
+		must_unregister_cgroup(clock, dir);
+	close(dir);
+}
+
+/* Of a ring whose members are in these cgroups: between any two; in; out. */
+struct switches {
+	double any, in, out;
+};
+
+static struct switches measure_in(const char *const *names, enum turn how)
+{
+	struct switches s;
+
+	ring.cgroups = names;
+	run_ring(how, -1);
+	ring.cgroups = NULL;
+	s.any = (mean(0) + mean(1) + mean(2) + mean(3)) / 4;
+	s.in = mean(REGISTERED) - mean(OTHER);
+	s.out = mean(REGISTERED + 1) - mean((OTHER + 1) % 4);
+	return s;
+}
+
+static const char * const others[] = { "s", "s/a", "s/b", "s/c" };
+static const char * const fourth[] = { "s", "b", "s", "s" };
+static const char * const nested[] = { "s", "b/d/e", "s", "s" };
+static const char * const inside[] = { "b", "b", "b", "b" };
+static const char * const below[] = { "b", "b/d", "b", "b/d/e" };
+
+/* The kernel's own part differs with the cgroups: each is measured before and after. */
+static const struct layout {
+	const char *const *names;
+	enum turn how;
+	double target;
+	const char *text;
+} layouts[] = {
+	{ others, YIELD, 8, "a switch between others of four cgroups" },
+	{ fourth, BLOCK, 150, "one of a registered cgroup blocks" },
+	{ fourth, YIELD, 150, "one of a registered cgroup is preempted" },
+	{ nested, BLOCK, 150, "one of a cgroup below a registered one blocks" },
+	{ inside, YIELD, 40, "a switch inside a registered cgroup" },
+	{ below, YIELD, 40, "a switch between cgroups below a registered one" },
+};
+
+#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
+#define LAYOUTS		ARRAY_SIZE(layouts)
+
+static void measure_layouts(struct switches *s)
+{
+	for (unsigned int i = 0; i < LAYOUTS; i++)
+		s[i] = measure_in(layouts[i].names, layouts[i].how);
+}
+
+static void show_layouts(const struct switches *before, const char *text)
+{
+	struct switches now[LAYOUTS];
+
+	measure_layouts(now);
+	for (unsigned int i = 0; i < LAYOUTS; i++) {
+		const double in = now[i].in - before[i].in, out = now[i].out - before[i].out;
+		const struct layout *l = &layouts[i];
+
+		if (l->names == fourth || l->names == nested) {
+			show(NO_TARGET, in, "%s, %s: in", text, l->text);
+			show(NO_TARGET, out, "%s, %s: out", text, l->text);
+			show(l->target, in + out, "%s, %s: in and out", text, l->text);
+		} else {
+			/* A task or two have a bit of the filter that is another's by chance. */
+			show(l->target, (long)(now[i].any - before[i].any + 0.5), "%s: %s", text,
+			     l->text);
+		}
+	}
+}
+
+/* Levels at which strangers register, and how many on each */
+#define DEEP		25
+#define WIDE		40
+
+/* All is more than beside one task registered. */
+static void measure_cgroups(int clock)
+{
+	static const char * const all[] = { "s", "s/a", "s/b", "s/c", "b", "b/d", "b/d/e", "x" };
+	struct switches before[LAYOUTS];
+	char name[512] = "x";
+	double alone;
+	int first, second;
+
+	for (unsigned int i = 0; i < 8; i++)
+		make_threaded(all[i]);
+	must_register(clock, 0, 0);
+	alone = measure_switch();
+	measure_layouts(before);
+	first = open(PARKCLOCK_DEVICE, O_RDWR | O_CLOEXEC);
+	set_cgroup(first, "b", true);
+	show(8, measure_switch() - alone, "1 cgroup: a switch between others");
+	show_layouts(before, "1 cgroup");
+	second = open(PARKCLOCK_DEVICE, O_RDWR | O_CLOEXEC);
+	set_cgroup(second, "b", true);
+	show_layouts(before, "2 clocks");
+	for (int level = 2; level < 2 + DEEP; level++) {
+		size_t end = strlen(name);
+
+		for (int i = 0; i < WIDE; i++) {
+			snprintf(name + end, sizeof(name) - end, "/%d", i);
+			make_threaded(name);
+			set_cgroup(second, name, true);
+		}
+	}
+	set_cgroup(second, "b", false);
+	show(8, measure_switch() - alone, "%d cgroups, %d levels: a switch between others",
+	     DEEP * WIDE + 1, DEEP + 1);
+	show_layouts(before, "1001 cgroups");
+	close(second);
+	set_cgroup(clock, "b", true);
+	set_cgroup(first, "b", false);
+	show_layouts(before, "a clock with a task besides");
+	set_cgroup(clock, "b", false);
+	close(first);
+	/* The code of switches is changed back probes_linger_s later. */
+	sleep_ms(3000);
+	show(0, measure_switch() - alone, "0 cgroups registered any more: a switch");
+	if (try_unregister(clock, 0, 0))
+		die("PARKCLOCK_IOC_UNREGISTER");
+	wait_until_unused(clock);
 }
 
 /* With @n other tasks, before and after they are registered. */
@@ -491,6 +642,7 @@ int main(void)
 	for (int n = 1; n <= 10000; n = n == 10 ? 1000 : n * 10)
 		measure_switches(clock, n);
 	measure_crowd(clock);
+	measure_cgroups(clock);
 	measure_wake(clock, target);
 	measure_calls(clock);
 	measure_vmclocks(clock);

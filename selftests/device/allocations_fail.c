@@ -29,6 +29,7 @@
 #include <unistd.h>
 #include <linux/parkclock.h>
 
+#include "lib/cgroups.h"
 #include "lib/children.h"
 #include "lib/clock.h"
 #include "lib/clocksource.h"
@@ -407,6 +408,32 @@ TEST_F(allocations_fail, vmclock)
 	must_set("host_vmclocks", "1");
 	EXPECT_GE(fail_each(_metadata, self, &op), 2);
 	must_set("host_vmclocks", "128");
+}
+
+static int cgroup_dir;
+
+static int do_cgroup(FIXTURE_DATA(allocations_fail) *self)
+{
+	return -try_register_cgroup(self->other.fd, cgroup_dir);
+}
+
+/* The first one of a clock, and the first one at all: then CPUs begin to remember cgroups. */
+TEST_F(allocations_fail, register_cgroup)
+{
+	const struct operation op = {
+		.prepare = open_to_own, .run = do_cgroup, .undo = do_close,
+		.errs = { ENOMEM, ENFILE }
+	};
+
+	NEEDS_FAULTS(return);
+	NEEDS_CGROUPS(return);
+	cgroup_dir = make_cgroup("f");
+	/* Room for one at a time: what fails has not taken it. */
+	must_set("host_cgroups", "1");
+	EXPECT_GE(fail_each(_metadata, self, &op), 2);
+	must_set("host_cgroups", "4096");
+	close(cgroup_dir);
+	remove_cgroup("f");
 }
 
 static int timer_fd;

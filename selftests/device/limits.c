@@ -27,6 +27,7 @@
 #include <unistd.h>
 #include <linux/parkclock.h>
 
+#include "lib/cgroups.h"
 #include "lib/children.h"
 #include "lib/clock.h"
 #include "lib/die.h"
@@ -91,6 +92,8 @@ FIXTURE(limits) {
 	int used_tids;
 	int fds[MOST];
 	int used_fds;
+	bool has_cgroups;
+	int used_cgroups;
 };
 
 /* What can be taken: PARKCLOCK_LIMIT_*, and the names of its parameters */
@@ -136,6 +139,26 @@ FIXTURE_VARIANT_ADD(limits, timers) {
 	.host = "host_timers", .host_default = "262144",
 };
 
+FIXTURE_VARIANT_ADD(limits, cgroups) {
+	.kind = PARKCLOCK_LIMIT_CGROUPS,
+	.user = "user_cgroups", .user_default = "0",
+	.host = "host_cgroups", .host_default = "4096",
+};
+
+/* Each is registered once; whoever registers them here is root. */
+static void make_cgroups(bool make)
+{
+	char name[32];
+
+	for (int i = 0; i < MOST; i++) {
+		snprintf(name, sizeof(name), "limit%d", i);
+		if (make)
+			close(make_cgroup(name));
+		else
+			remove_cgroup(name);
+	}
+}
+
 static void find_tids(FIXTURE_DATA(limits) *self)
 {
 	char path[64];
@@ -170,6 +193,19 @@ FIXTURE_SETUP(limits)
 		self->pool = start_sleeping_child(MOST);
 		find_tids(self);
 	}
+	if (variant->kind == PARKCLOCK_LIMIT_CGROUPS) {
+		NEEDS_CGROUPS(return);
+		make_cgroups(true);
+		self->has_cgroups = true;
+	}
+}
+
+static int cgroup_at(int i)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "limit%d", i);
+	return open_cgroup(name);
 }
 
 static void give_back(FIXTURE_DATA(limits) *self, const FIXTURE_VARIANT(limits) *variant)
@@ -190,6 +226,14 @@ static void give_back(FIXTURE_DATA(limits) *self, const FIXTURE_VARIANT(limits) 
 		try_unregister(self->root, self->pool.pid, PARKCLOCK_TASK_PROCESS);
 		self->used_tids = 0;
 	}
+	while (self->used_cgroups) {
+		const int dir = cgroup_at(--self->used_cgroups);
+
+		if (try_unregister_cgroup(self->user, dir) &&
+		    try_unregister_cgroup(self->other, dir))
+			must_unregister_cgroup(self->root, dir);
+		close(dir);
+	}
 }
 
 FIXTURE_TEARDOWN(limits)
@@ -202,6 +246,8 @@ FIXTURE_TEARDOWN(limits)
 	close(self->root);
 	if (variant->kind == PARKCLOCK_LIMIT_TASKS)
 		end_child(&self->pool);
+	if (self->has_cgroups)
+		make_cgroups(false);
 	if (chmod(DEVICE, 0444))
 		die(DEVICE);
 }
@@ -233,6 +279,12 @@ static int take(FIXTURE_DATA(limits) *self, const FIXTURE_VARIANT(limits) *varia
 		return try(clock, PARKCLOCK_IOC_HOLD, 0);
 	case PARKCLOCK_LIMIT_TIMERS:
 		return keep(self, timer_as(uid, clock));
+	case PARKCLOCK_LIMIT_CGROUPS:
+		fd = cgroup_at(self->used_cgroups);
+		err = try_register_cgroup(clock, fd);
+		close(fd);
+		self->used_cgroups += !err;
+		return err;
 	default:
 		fd = open_as(uid, O_RDWR);
 		err = try(fd, PARKCLOCK_IOC_VMCLOCK, CLOCK_MONOTONIC);
@@ -257,12 +309,18 @@ static void set(const char *name, unsigned int value)
 		NEEDS_SWITCHES(statement); \
 } while (0)
 
+#define NEEDS_CGROUP_KIND(statement) do { \
+	if (variant->kind == PARKCLOCK_LIMIT_CGROUPS) \
+		NEEDS_CGROUPS(statement); \
+} while (0)
+
 TEST_F(limits, of_a_user)
 {
 	const unsigned int kind = variant->kind;
 	struct parkclock_limit before, now;
 
 	NEEDS_KIND(return);
+	NEEDS_CGROUP_KIND(return);
 	before = limits(self->user).limit[kind];
 	set(variant->user, before.user_used + 2);
 	EXPECT_EQ(0, take(self, variant, USER));
@@ -293,6 +351,7 @@ TEST_F(limits, of_the_host)
 	unsigned int taken = 0, users;
 
 	NEEDS_KIND(return);
+	NEEDS_CGROUP_KIND(return);
 	now = limits(self->root).limit[kind];
 	/* A multiple of 16, and with room for some */
 	set(variant->host, now.host_used < 16 ? 16 : 32);
@@ -347,6 +406,7 @@ TEST_F(limits, of_a_small_host)
 	unsigned int taken = 0;
 
 	NEEDS_KIND(return);
+	NEEDS_CGROUP_KIND(return);
 	now = limits(self->root).limit[kind];
 	ASSERT_GT(12, now.host_used);
 	set(variant->host, now.host_used + 3);
@@ -466,6 +526,7 @@ TEST_F(limits, told)
 	struct parkclock_limits l;
 
 	NEEDS_KIND(return);
+	NEEDS_CGROUP_KIND(return);
 	ASSERT_LE(0, reader);
 	EXPECT_EQ(0, take(self, variant, OTHER));
 	l = limits(reader);

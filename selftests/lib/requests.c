@@ -39,6 +39,9 @@ const struct request requests[] = {
 	REQUEST(TIMER_SET, false, EINVAL),
 	REQUEST(TIMER_GET, false, 0),
 	REQUEST(TIMER_RESTORE, false, EINVAL),
+	REQUEST(REGISTER_CGROUP, true, EBADF, EINVAL, EACCES, EPERM, EROFS, ENOENT, EEXIST, E2BIG,
+		EMLINK, EDQUOT, ENFILE, ENOMEM, EINTR, EOPNOTSUPP),
+	REQUEST(UNREGISTER_CGROUP, true, EBADF, EINVAL, ENOENT, EINTR, EOPNOTSUPP),
 	{ .name = NULL }
 };
 
@@ -130,6 +133,10 @@ static bool make_argument(struct call *c, uint64_t *seed, const struct surroundi
 	case PARKCLOCK_IOC_UNREGISTER:
 		c->in.reg.tid = tid(seed, s);
 		c->in.reg.flags = upto(seed, c->what->number == PARKCLOCK_IOC_REGISTER ? 4 : 2);
+		return true;
+	case PARKCLOCK_IOC_REGISTER_CGROUP:
+	case PARKCLOCK_IOC_UNREGISTER_CGROUP:
+		c->in.cgroup.fd = once_in(seed, 4) ? (int)number(seed) : (int)upto(seed, 64);
 		return true;
 	case PARKCLOCK_IOC_OFFSETS:
 		c->in.offsets.monotonic_ns = number(seed);

@@ -24,7 +24,7 @@ struct request {
 	const char *name;
 	unsigned long number;
 	bool writer;		/* needs a WRITER */
-	int errors[12];		/* what it may fail with; 0 ends the list */
+	int errors[16];		/* what it may fail with; 0 ends the list */
 };
 
 /* All of the header; a NULL name ends the table. */
@@ -45,6 +45,7 @@ union argument {
 	struct parkclock_read read;
 	struct parkclock_query query;
 	struct parkclock_register reg;
+	struct parkclock_cgroup cgroup;
 	struct parkclock_accuracy accuracy;
 	struct parkclock_offsets offsets;
 	struct parkclock_saved saved;

@@ -21,7 +21,7 @@ read_wakes read_one_clock read_page read_page_expired read_count read_json
 read_disabled hold_time hold_signals watch_lines watch_signal watch_terminal
 run_status run_limit run_no_switches run_sleeping run_spinning run_wakes run_low_descriptors
 run_child run_inherit register_exits register_runs register_signals register_thread
-register_inherit register_given register_nobody register_not_permitted run_not_permitted
+register_inherit register_given register_cgroup run_cgroup register_nobody register_not_permitted run_not_permitted
 status_hidden doctor_well doctor_json
 doctor_terminal doctor_no_device doctor_not_permitted doctor_bare doctor_disabled
 doctor_clocksource doctor_steps save_new save_refused save_restore save_restore_back
@@ -302,7 +302,7 @@ status_json()
 	expect 0 status --json && lines 1 "$out" &&
 	limit='{"user_used":[0-9]*,"user_most":[0-9]*,"host_used":[0-9]*,"host_most":[0-9]*}'
 	limits="{\"clocks\":$limit,\"views\":$limit,\"tasks\":$limit,\"holds\":$limit"
-	limits="$limits,\"vmclocks\":$limit,\"timers\":$limit}"
+	limits="$limits,\"vmclocks\":$limit,\"timers\":$limit,\"cgroups\":$limit}"
 	has ",\"accuracy\":{\"steady\":$bins,\"changed\":$bins},\"limits\":$limits,\"clocks\":\[\]}\$" \
 		"$out" || return
 	sed 's/,"accuracy":.*/}/' "$out" >"$out.flat"
@@ -821,6 +821,52 @@ register_given()
 	wait_has 'is registered, tasks: 1$' "$dir/register" && counted 2 0 || return
 	kill "$target"
 	over 'no task is left'
+}
+
+# no_cgroups: the kernel has none
+no_cgroups()
+{
+	! [ -e /sys/fs/cgroup/cgroup.procs ]
+}
+
+# It ends with the cgroup, or by a signal, and leaves the cgroup's processes alone.
+register_cgroup()
+{
+	no_switches || no_cgroups && return
+	cgroup=/sys/fs/cgroup/cli
+	mkdir "$cgroup"
+	background sleep 1000
+	target=$pid
+	echo "$target" >"$cgroup/cgroup.procs"
+	register --cgroup "$cgroup" && is all_tasks 0 || return
+	kill -TERM "$pid"
+	ended 0 && has 'is over (Terminated), its tasks ran for [0-9]*\.[0-9]* s$' "$dir/register" &&
+		kill -0 "$target" || return
+	register --cgroup "$cgroup" || return
+	kill "$target"
+	wait_until rmdir "$cgroup" 2>/dev/null || return
+	ended 0 && has 'is over (the cgroup was removed)' "$dir/register" &&
+	failure 'No such file' register --cgroup "$cgroup" &&
+	failure 'Bad file descriptor' register --cgroup /tmp &&
+	usage_error register --cgroup /tmp --inherit && usage_error register --cgroup /tmp 1
+}
+
+# The command is in the cgroup, which is registered as long as it runs.
+run_cgroup()
+{
+	no_switches || no_cgroups && return
+	cgroup=/sys/fs/cgroup/cli
+	mkdir "$cgroup"
+	echo 1000 >"$params/interval_ms"
+	background "$tool" run --cgroup "$cgroup" -- sh -c 'while :; do :; done'
+	wait_until grep -qx "$pid" "$cgroup/cgroup.procs" && is all_tasks 0 &&
+		wait_for all_running 1 && wait_for state "$state_held" || return
+	[ "$usable" -eq 0 ] || wait_until "$tool" read --page >/dev/null || return
+	kill "$pid"
+	ended 143 && wait_until rmdir "$cgroup" 2>/dev/null &&
+	failure 'No such file' run --cgroup "$cgroup" -- true &&
+	usage_error run --cgroup /tmp --inherit -- true &&
+	usage_error run --cgroup /tmp --cpu-limit 1s -- true
 }
 
 # No id is as large.

@@ -27,6 +27,7 @@
 #include <unistd.h>
 #include <linux/parkclock.h>
 
+#include "lib/cgroups.h"
 #include "lib/clock.h"
 #include "lib/clocksource.h"
 #include "lib/die.h"
@@ -286,6 +287,42 @@ TEST(explanations)
 	EXPECT_NE(NULL, strstr(parkclock_explain_register(EOPNOTSUPP), "without tracepoints"));
 	EXPECT_NE(NULL, strstr(parkclock_explain(ENODATA), "stopped"));
 	EXPECT_NE(NULL, strstr(parkclock_explain_change(EBADMSG), "damaged"));
+}
+
+TEST(words_for_errors_of_cgroups)
+{
+	static const int errs[] = {
+		EBADF, EINVAL, EACCES, EPERM, ENOENT, EEXIST, E2BIG, EMLINK, EDQUOT, ENFILE, EINTR,
+		ENOMEM, EOPNOTSUPP, ENOTTY, EIO
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(errs); i++)
+		for (size_t j = 0; j < i; j++)
+			EXPECT_STRNE(parkclock_explain_cgroup(errs[i]),
+				     parkclock_explain_cgroup(errs[j]));
+	EXPECT_NE(NULL, strstr(parkclock_explain_cgroup(EDQUOT), "user_cgroups"));
+}
+
+TEST(cgroups)
+{
+	struct parkclock *pc = parkclock_open_owner(NULL);
+	int tmp = open("/tmp", O_RDONLY | O_CLOEXEC), dir;
+
+	ASSERT_NE(NULL, pc);
+	NEEDS_CGROUPS(return);
+	dir = make_cgroup("library");
+	EXPECT_EQ(0, parkclock_register_cgroup(pc, dir));
+	EXPECT_EQ(-1, parkclock_register_cgroup(pc, dir));
+	EXPECT_EQ(EEXIST, errno);
+	EXPECT_EQ(0, parkclock_unregister_cgroup(pc, dir));
+	EXPECT_EQ(-1, parkclock_unregister_cgroup(pc, dir));
+	EXPECT_EQ(ENOENT, errno);
+	EXPECT_EQ(-1, parkclock_register_cgroup(pc, tmp));
+	EXPECT_EQ(EBADF, errno);
+	parkclock_close(pc);
+	close(tmp);
+	close(dir);
+	remove_cgroup("library");
 }
 
 TEST(words_for_errors_of_timers)

@@ -136,6 +136,7 @@ static void set_up(void)
 
 	mount_at("proc", "/proc");
 	mount_at("sysfs", "/sys");
+	mount_at("cgroup2", "/sys/fs/cgroup");
 	mount_at("devtmpfs", "/dev");
 	mount_at("devpts", "/dev/pts");
 	mount_at("tmpfs", "/dev/shm");

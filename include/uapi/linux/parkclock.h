@@ -367,10 +367,11 @@ struct parkclock_reading {
  *
  * Reading is free for everybody: mmap(), READ, HOLD, RELEASE, VIEW, TIMER, poll() and read()
  * need no more. The ioctls that change the clock (EPOCH, OFFSETS, STOP, START, SAVE, RESTORE,
- * SET_GUEST_TSC, VMCLOCK), that cost others something (REGISTER, UNREGISTER) or tell of
- * others (ACCURACY) need a descriptor that is open for writing, too, else EPERM. QUERY tells
- * any descriptor of its own clock, and of others only one that is open for writing. Who may
- * open the device for writing is up to the administrator: usually root and the group "clock".
+ * SET_GUEST_TSC, VMCLOCK), that cost others something (REGISTER, UNREGISTER, REGISTER_CGROUP,
+ * UNREGISTER_CGROUP) or tell of others (ACCURACY) need a descriptor that is open for writing,
+ * too, else EPERM. QUERY tells any descriptor of its own clock, and of others only one that is
+ * open for writing. Who may open the device for writing is up to the administrator: usually root
+ * and the group "clock".
  *
  * An ioctl for which no argument is described takes the argument 0. TIMER_SET, TIMER_GET and
  * TIMER_RESTORE are for the descriptor of a timer, and all others for that of a clock.
@@ -466,6 +467,10 @@ struct parkclock_read {
  * QUERY does not wake the updater, and acknowledges no generation, see "POLL". The counters
  * of the host start at zero when the module is loaded, those of a clock when the clock is
  * opened.
+ *
+ * A CPU that runs something in a registered cgroup (PARKCLOCK_IOC_REGISTER_CGROUP) counts in
+ * @running, @all_running and @run_transitions as a registered task does, once for all its tasks;
+ * what runs there counts in @cpu_ns.
  *
  * Everybody is told of his own clock (@holds, @tasks, @running, @cpu_ns, @run_missed,
  * @boot_ns, @clock), of the parameters (@interval_ns, @window_ns, @slack_ns), of the counter
@@ -910,7 +915,8 @@ struct parkclock_guest_tsc {
 #define PARKCLOCK_LIMIT_HOLDS		3	/* references of PARKCLOCK_IOC_HOLD */
 #define PARKCLOCK_LIMIT_VMCLOCKS	4	/* pages of PARKCLOCK_IOC_VMCLOCK */
 #define PARKCLOCK_LIMIT_TIMERS		5	/* of PARKCLOCK_IOC_TIMER */
-#define PARKCLOCK_LIMITS		6
+#define PARKCLOCK_LIMIT_CGROUPS		6	/* of PARKCLOCK_IOC_REGISTER_CGROUP */
+#define PARKCLOCK_LIMITS		7
 
 /**
  * struct parkclock_limit - one of the limits, and what is used of it
@@ -1138,6 +1144,70 @@ struct parkclock_timer_state {
 	_IOR(PARKCLOCK_IOC_TYPE, 0x13, struct parkclock_timer_state)
 #define PARKCLOCK_IOC_TIMER_RESTORE \
 	_IOWR(PARKCLOCK_IOC_TYPE, 0x14, struct parkclock_timer_state)
+
+/**
+ * struct parkclock_cgroup - argument of REGISTER_CGROUP and UNREGISTER_CGROUP
+ * @fd:		descriptor of the directory of a cgroup, in a hierarchy of version 2; not one
+ *		of O_PATH
+ * @flags:	zero
+ * @reserved:	zero
+ */
+struct parkclock_cgroup {
+	__s32 fd;
+	__u32 flags;
+	__u64 reserved[3];
+};
+
+/*
+ * CGROUPS
+ *
+ * REGISTER_CGROUP ties a cgroup to the clock: whatever runs in it, or in a cgroup below it,
+ * whenever it came there. Nothing has to be inherited, so nothing can be missed. While a CPU
+ * runs such a task it holds a reference; it is taken before the task's first instruction.
+ * A task that is preempted holds none. When the call returns this holds on all CPUs. A task
+ * that is moved into the cgroup while it runs on another CPU is covered some microseconds
+ * after the move. What runs there counts as CPU time of the clock (parkclock_query.cpu_ns, CPU
+ * timers) and, in parkclock_query.running, once for each CPU; but in parkclock_query.tasks only
+ * registered tasks count.
+ *
+ * A cgroup and one below it can be registered, with the same clock or with others, and tasks in
+ * them can be registered besides: a task has each clock once, and its CPU time counts once.
+ *
+ * UNREGISTER_CGROUP ends the registration. Otherwise it ends soon after the cgroup was
+ * removed, or with the open file, that is, with its last descriptor and its last mapping; or with
+ * the last view that keeps registrations (PARKCLOCK_VIEW_KEEP). A cgroup that is made again under the same name is another one. An execve() that gains privileges
+ * ends nothing: who controls a cgroup sees the CPU time of what runs in it anyway.
+ *
+ * To REGISTER_CGROUP, the caller must be allowed to move tasks into the cgroup: he can open
+ * cgroup.procs in that directory for writing, and if the hierarchy is mounted with nsdelegate,
+ * the cgroup is in his cgroup namespace. UNREGISTER_CGROUP asks for nothing more than the
+ * descriptor: it ends what was registered with this clock. Both interrupt each CPU once.
+ *
+ * EBADF:	@fd is not as said above.
+ * EINVAL:	nonzero flags; REGISTER_CGROUP: the host's root cgroup, in which the CPUs idle.
+ * EPERM:	the descriptor is not open for writing; REGISTER_CGROUP: or cgroup.procs cannot
+ *		be opened for writing.
+ * EACCES, EROFS: REGISTER_CGROUP: cgroup.procs cannot be opened for writing, or something
+ *		else is mounted there.
+ * ENOENT:	the cgroup was removed; REGISTER_CGROUP: it is not in the caller's cgroup
+ *		namespace; UNREGISTER_CGROUP: it is not registered with this clock.
+ * EEXIST:	REGISTER_CGROUP: it is registered with this clock.
+ * E2BIG:	REGISTER_CGROUP: it is PARKCLOCK_CGROUP_LEVELS or more below the host's root.
+ * EMLINK:	REGISTER_CGROUP: the cgroup, or a registered one below it, has
+ *		PARKCLOCK_CGROUP_CLOCKS_MAX clocks already. Clocks of those who had
+ *		CAP_SYS_RESOURCE at open(2) are counted for themselves.
+ * EDQUOT, ENFILE: REGISTER_CGROUP: see PARKCLOCK_IOC_LIMITS. By default only callers who had
+ *		CAP_SYS_RESOURCE at open(2) may register any.
+ * ENOMEM:	REGISTER_CGROUP: no memory.
+ * EINTR:	REGISTER_CGROUP: killed meanwhile.
+ * EOPNOTSUPP:	this kernel was built without cgroups; REGISTER_CGROUP: or without tracepoints.
+ */
+#define PARKCLOCK_IOC_REGISTER_CGROUP	\
+	_IOW(PARKCLOCK_IOC_TYPE, 0x15, struct parkclock_cgroup)
+#define PARKCLOCK_IOC_UNREGISTER_CGROUP	\
+	_IOW(PARKCLOCK_IOC_TYPE, 0x16, struct parkclock_cgroup)
+#define PARKCLOCK_CGROUP_CLOCKS_MAX	4
+#define PARKCLOCK_CGROUP_LEVELS		32
 
 /*
  * POLL

@@ -378,6 +378,14 @@ static inline struct llist_node *llist_del_first(struct llist_head *h)
 	     pos && (n = sim_entry_or_null(pos->member.next, __typeof__(*pos), member), true); \
 	     pos = n)
 
+/* The kernel that is simulated has no cgroups, so no clock gets shares. */
+
+#define alloc_percpu_gfp(type, gfp)	((type *)NULL)
+#define free_percpu(p)			((void)(p))
+#define cpus_read_lock()		do { } while (0)
+#define cpus_read_unlock()		do { } while (0)
+#define on_each_cpu(f, info, wait)	((void)(f), (void)(info))
+
 /* Odds and ends */
 
 struct seq_file;
