@@ -1173,10 +1173,11 @@ struct parkclock_cgroup {
  * A cgroup and one below it can be registered, with the same clock or with others, and tasks in
  * them can be registered besides: a task has each clock once, and its CPU time counts once.
  *
- * UNREGISTER_CGROUP ends the registration. Otherwise it ends soon after the cgroup was
- * removed, or with the open file, that is, with its last descriptor and its last mapping; or with
- * the last view that keeps registrations (PARKCLOCK_VIEW_KEEP). A cgroup that is made again under the same name is another one. An execve() that gains privileges
- * ends nothing: who controls a cgroup sees the CPU time of what runs in it anyway.
+ * UNREGISTER_CGROUP ends the registration. Otherwise it ends soon after the cgroup was removed,
+ * or with the open file, that is, with its last descriptor and its last mapping; or with the
+ * last view that keeps registrations (PARKCLOCK_VIEW_KEEP). A cgroup that is made again under the
+ * same name is another one. An execve() that gains privileges ends nothing: who controls a
+ * cgroup sees the CPU time of what runs in it anyway.
  *
  * To REGISTER_CGROUP, the caller must be allowed to move tasks into the cgroup: he can open
  * cgroup.procs in that directory for writing, and if the hierarchy is mounted with nsdelegate,
