@@ -104,7 +104,7 @@ help:
 	@echo '  BRIEF=1                  does a tenth of what takes long'
 	@echo '  KERNEL=NAME              the kernel to run on: bookworm (Debian 12, the default),'
 	@echo '                           bookworm-rt (PREEMPT_RT), backports, trixie, sid, or one that'
-	@echo '                           is built here: debug, kcsan, minimal'
+	@echo '                           is built here: debug, kcsan, minimal, sections'
 	@echo '  RUNS="NAME..."           check-all does these of selftests/runs only'
 	@echo '  BREAKS="NAME..."         check-harness breaks these only'
 	@echo '  MUTANTS="NAME..."        mutants tries these of selftests/mutants/rules only'

@@ -54,6 +54,7 @@ struct parkclock *parkclock_clock_create(void)
 	if (err)
 		goto err_charge;
 	kref_init(&clock->users);
+	refcount_set(&clock->keepers, 1);
 	clock->id = atomic64_inc_return(&last_id);
 	mutex_init(&clock->lock);
 	clock->fresh = true;
@@ -84,8 +85,39 @@ static void hang_up_cpu(struct parkclock *clock)
 }
 
 /**
+ * parkclock_clock_keep() - somebody else is to keep the clock's registrations
+ * @clock: the clock; whoever calls this keeps them already
+ *
+ * Context: any. Undone by parkclock_clock_let_go().
+ */
+void parkclock_clock_keep(struct parkclock *clock)
+{
+	refcount_inc(&clock->keepers);
+}
+
+/**
+ * parkclock_clock_let_go() - undo parkclock_clock_keep()
+ * @clock: the clock; if this was the last keeper, its registrations are ended
+ *
+ * Context: may sleep. If this was the last keeper, no ioctl of an owner can come any more: the
+ * owner was one.
+ */
+void parkclock_clock_let_go(struct parkclock *clock)
+{
+	if (!refcount_dec_and_test(&clock->keepers))
+		return;
+	/* None of them holds anything when this returns. */
+	parkclock_cgroups_destroy(&clock->registry);
+	parkclock_tasks_destroy(&clock->registry);
+	hang_up_cpu(clock);
+	if (clock->vmclock)
+		parkclock_vmclock_retire(clock->vmclock);
+}
+
+/**
  * parkclock_clock_leave() - the owner's last descriptor and mapping are gone
- * @clock: the clock; its references are dropped and its registrations ended
+ * @clock: the clock; its references are dropped, and its registrations ended unless a view keeps
+ *	   them
  *
  * Context: may sleep.
  */
@@ -93,20 +125,17 @@ void parkclock_clock_leave(struct parkclock *clock)
 {
 	unsigned int holds = clock->holds;
 
-	/* None of them holds anything when this returns. */
-	parkclock_cgroups_destroy(&clock->registry);
-	parkclock_tasks_destroy(&clock->registry);
 	parkclock_wall_timers_hang_up(&clock->timers);
-	hang_up_cpu(clock);
 	/* Nobody else changes @holds any more, but the fdinfo of a view still shows it. */
 	WRITE_ONCE(clock->holds, 0);
-	if (clock->vmclock)
-		parkclock_vmclock_retire(clock->vmclock);
 	parkclock_account_uncharge(clock->account, PARKCLOCK_LIMIT_HOLDS, holds);
 	while (holds--) {
+		if (clock->vmclock)
+			parkclock_vmclock_put(clock->vmclock);
 		parkclock_updater_put();
 		cond_resched();
 	}
+	parkclock_clock_let_go(clock);
 	parkclock_clock_put(clock);
 }
 

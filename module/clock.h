@@ -8,6 +8,7 @@
 #include <linux/kref.h>
 #include <linux/mutex.h>
 #include <linux/parkclock.h>
+#include <linux/refcount.h>
 #include <linux/wait.h>
 
 #include "page.h"
@@ -23,6 +24,7 @@ struct seq_file;
 /**
  * struct parkclock - a clock
  * @users:   the open files of its owner and of its views, and its registry
+ * @keepers: its owner, and the views that keep its registrations
  * @account: who pays for it
  * @id:      its number
  * @page:    page 0 of its mapping; changed by parkclock_clock_change()
@@ -32,7 +34,7 @@ struct seq_file;
  * @lived:   the clock has a @boot_ns of its own; else its boot time is the host's
  * @boot_ns: REALTIME when the clock's life began
  * @stopped: the host's clocks when this clock was stopped, if it is stopped
- * @left:    its owner has gone
+ * @left:    its last keeper has gone
  * @cpu:     adds up what its tasks run, all of it; or NULL. Once set, it stays
  * @vmclock: its VMClock page, or NULL; once set, it stays
  * @jumped:  those who wait for a discontinuity of this clock
@@ -41,6 +43,7 @@ struct seq_file;
  */
 struct parkclock {
 	struct kref users;
+	refcount_t keepers;
 	struct parkclock_account *account;
 	u64 id;
 	struct parkclock_page page;
@@ -59,6 +62,8 @@ struct parkclock {
 };
 
 struct parkclock *parkclock_clock_create(void);
+void parkclock_clock_keep(struct parkclock *clock);
+void parkclock_clock_let_go(struct parkclock *clock);
 void parkclock_clock_leave(struct parkclock *clock);
 void parkclock_clock_put(struct parkclock *clock);
 int parkclock_clock_hold(struct parkclock *clock);

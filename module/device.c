@@ -29,7 +29,7 @@ static int parkclock_open(struct inode *inode, struct file *file)
 
 	if (IS_ERR(clock))
 		return PTR_ERR(clock);
-	file->private_data = parkclock_file_create(clock, true);
+	file->private_data = parkclock_file_create(clock, PARKCLOCK_VIEW_TIMERS);
 	if (!file->private_data) {
 		parkclock_clock_leave(clock);
 		return -ENOMEM;

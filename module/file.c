@@ -28,18 +28,18 @@
 /**
  * parkclock_file_create() - create the private data of an open file
  * @clock:  the clock of that file
- * @timers: see struct parkclock_file
+ * @rights: see struct parkclock_file
  *
  * Context: may sleep. Memory is charged to the caller.
  * Return: the private data, or NULL if there is no memory.
  */
-struct parkclock_file *parkclock_file_create(struct parkclock *clock, bool timers)
+struct parkclock_file *parkclock_file_create(struct parkclock *clock, unsigned int rights)
 {
 	struct parkclock_file *f = kmalloc(sizeof(*f), GFP_KERNEL_ACCOUNT);
 
 	if (f) {
 		f->clock = clock;
-		f->timers = timers;
+		f->rights = rights;
 		atomic64_set(&f->seen, parkclock_clock_generation(clock));
 	}
 	return f;
@@ -182,7 +182,9 @@ long parkclock_file_ioctl_read(struct parkclock_file *f, struct parkclock_read _
  */
 long parkclock_file_ioctl_timer(struct parkclock_file *f, struct parkclock_timer __user *arg)
 {
-	return f->timers ? parkclock_timer_open(f->clock, arg) : -EPERM;
+	if (!(f->rights & PARKCLOCK_VIEW_TIMERS))
+		return -EPERM;
+	return parkclock_timer_open(f->clock, arg);
 }
 
 static long view_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
@@ -202,6 +204,8 @@ static int view_release(struct inode *inode, struct file *file)
 {
 	struct parkclock_file *f = file->private_data;
 
+	if (f->rights & PARKCLOCK_VIEW_KEEP)
+		parkclock_clock_let_go(f->clock);
 	parkclock_account_uncharge(f->clock->account, PARKCLOCK_LIMIT_VIEWS, 1);
 	parkclock_clock_put(f->clock);
 	kfree(f);
@@ -233,7 +237,7 @@ int parkclock_view_create(struct parkclock *clock, unsigned long rights)
 	struct file *file;
 	int fd, err;
 
-	if (rights & ~PARKCLOCK_VIEW_TIMERS)
+	if (rights & ~(unsigned long)(PARKCLOCK_VIEW_TIMERS | PARKCLOCK_VIEW_KEEP))
 		return -EINVAL;
 	err = parkclock_account_charge(clock->account, PARKCLOCK_LIMIT_VIEWS, 1, true);
 	if (err)
@@ -243,7 +247,7 @@ int parkclock_view_create(struct parkclock *clock, unsigned long rights)
 		err = fd;
 		goto err_charge;
 	}
-	f = parkclock_file_create(clock, rights & PARKCLOCK_VIEW_TIMERS);
+	f = parkclock_file_create(clock, rights);
 	file = f ? anon_inode_getfile("[parkclock-view]", &view_fops, f, O_RDONLY) :
 		   ERR_PTR(-ENOMEM);
 	if (IS_ERR(file)) {
@@ -252,6 +256,8 @@ int parkclock_view_create(struct parkclock *clock, unsigned long rights)
 		goto err_fd;
 	}
 	kref_get(&clock->users);
+	if (rights & PARKCLOCK_VIEW_KEEP)
+		parkclock_clock_keep(clock);
 	parkclock_clock_use(clock);
 	fd_install(fd, file);
 	return fd;

@@ -17,15 +17,15 @@ struct seq_file;
  * struct parkclock_file - private data of an open file
  * @clock: the clock, which outlives the file
  * @seen:  the generation that was acknowledged last through this file
- * @timers: timers can be made through it
+ * @rights: PARKCLOCK_VIEW_*
  */
 struct parkclock_file {
 	struct parkclock *clock;
 	atomic64_t seen;
-	bool timers;
+	unsigned int rights;
 };
 
-struct parkclock_file *parkclock_file_create(struct parkclock *clock, bool timers);
+struct parkclock_file *parkclock_file_create(struct parkclock *clock, unsigned int rights);
 
 ssize_t parkclock_file_read(struct file *file, char __user *buf, size_t size, loff_t *pos);
 __poll_t parkclock_file_poll(struct file *file, poll_table *wait);

@@ -361,7 +361,9 @@ int parkclock_view(struct parkclock *pc);
 /**
  * parkclock_view_with() - a view as by parkclock_view(), with rights
  * @pc:     the handle
- * @rights: PARKCLOCK_VIEW_TIMERS: the view's holder can make timers; or 0
+ * @rights: PARKCLOCK_VIEW_TIMERS: the view's holder can make timers; PARKCLOCK_VIEW_KEEP: the
+ *	    clock's registrations outlive its owner, until the last such view is closed and
+ *	    unmapped; both; or 0
  *
  * Return: the descriptor; or -1 with an errno of parkclock_view(), or
  *	EINVAL  any other @rights

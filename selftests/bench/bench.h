@@ -7,7 +7,10 @@
 
 #define NO_TARGET	(-1.0)
 
-/* Prints a figure; see cost.c. */
+/*
+ * Prints a figure: "figure TARGET VALUE TEXT", where the target is the most that it may be, or
+ * "-"
+ */
 void show(double target, double value, const char *text, ...)
 	__attribute__((__format__(__printf__, 3, 4)));
 

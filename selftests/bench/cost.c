@@ -2,8 +2,7 @@
 /*
  * What run transitions cost, in TSC cycles, which "run" makes instructions.
  *
- * Prints a line for each figure: "figure TARGET VALUE TEXT", where the target is the
- * most that it may be, or "-". Every figure is the least of many samples, or a
+ * Every figure is the least of many samples, or a
  * difference of such: an interrupt in some of the samples changes nothing.
  *
  * Switches are measured in a ring of threads, on one CPU, all of the same real-time
@@ -17,7 +16,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,21 +51,6 @@
 
 #define BENCH_MODULE	"/lib/parkclock_bench.ko"
 #define BENCH_PARAMS	"/sys/module/parkclock_bench/parameters/"
-
-void show(double target, double value, const char *text, ...)
-{
-	char most[32] = "-";
-	va_list args;
-
-	if (target != NO_TARGET)
-		snprintf(most, sizeof(most), "%.0f", target);
-	printf("figure %s %.1f ", most, value);
-	va_start(args, text);
-	vprintf(text, args);
-	va_end(args);
-	printf("\n");
-	fflush(stdout);
-}
 
 static void keep_least(uint64_t *least, uint64_t value)
 {

@@ -6,7 +6,8 @@
  * descriptor. Nothing else that can be done with a descriptor works or changes anything. READ
  * through a view keeps the clock awake only for the call. When the owner goes, its references
  * and registrations end, while the view's pages and time go on, stopped if the owner left them
- * so. An open view keeps the module, and a closed one does not.
+ * so. An open view keeps the module, and a closed one does not. Of views that keep registrations
+ * see registration_ends.
  *
  * Fails if a view has a reference or a registration, can change or reopen the clock, or uses
  * something that went with the owner.

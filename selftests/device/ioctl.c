@@ -131,8 +131,8 @@ TEST_F(ioctl, nonzero_argument)
 	for (size_t i = 0; i < ARRAY_SIZE(args); i++) {
 		EXPECT_EQ(EINVAL, error(self->c.fd, PARKCLOCK_IOC_HOLD, args[i]));
 		EXPECT_EQ(EINVAL, error(self->c.fd, PARKCLOCK_IOC_RELEASE, args[i]));
-		/* 1 is PARKCLOCK_VIEW_TIMERS. */
-		EXPECT_EQ(EINVAL, error(self->c.fd, PARKCLOCK_IOC_VIEW, args[i] | 2));
+		/* 1 and 2 are PARKCLOCK_VIEW_TIMERS and _KEEP. */
+		EXPECT_EQ(EINVAL, error(self->c.fd, PARKCLOCK_IOC_VIEW, args[i] | 4));
 	}
 	expect_unchanged(_metadata, self);
 }

@@ -348,7 +348,7 @@ TEST_F(limits, of_the_host)
 {
 	const unsigned int kind = variant->kind;
 	struct parkclock_limit now;
-	unsigned int taken = 0;
+	unsigned int taken = 0, users;
 
 	NEEDS_KIND(return);
 	NEEDS_CGROUP_KIND(return);
@@ -359,8 +359,11 @@ TEST_F(limits, of_the_host)
 		taken++;
 	now = limits(self->root).limit[kind];
 	EXPECT_EQ(now.host_most - now.host_most / 16, now.host_used);
+	users = limits(self->user).limit[kind].user_used;
 	EXPECT_EQ(-ENFILE, take(self, variant, USER));
 	EXPECT_EQ(-ENFILE, take(self, variant, OTHER));
+	/* What the host refuses is on nobody's account. */
+	EXPECT_EQ(users, limits(self->user).limit[kind].user_used);
 	/* The last ones are root's. */
 	while (taken < MOST && !take(self, variant, 0))
 		taken++;

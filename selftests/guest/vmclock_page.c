@@ -950,6 +950,54 @@ TEST_F(vmclock_page, owner_gone)
 	close_clock(&other);
 }
 
+/* A clock that had registrations is freed a grace period after it was closed. */
+static bool no_vmclocks(int fd)
+{
+	struct parkclock_limits l;
+
+	must(fd, PARKCLOCK_IOC_LIMITS, (unsigned long)&l);
+	return !l.limit[PARKCLOCK_LIMIT_VMCLOCKS].user_used;
+}
+
+static void spins_when_told(int sock)
+{
+	hear(sock);
+	for (;;)
+		;
+}
+
+/* The tasks that a view keeps hold the page; what the owner held has gone with it. */
+TEST_F(vmclock_page, owner_gone_and_tasks_kept)
+{
+	const struct vmclock *v;
+	struct child c;
+	int fd, view;
+
+	NEEDS_COUNTER(return);
+	NEEDS_SWITCHES(return);
+	must_set("interval_ms", "1");
+	c = start_child(spins_when_told);
+	fd = open_fresh();
+	must(fd, PARKCLOCK_IOC_VMCLOCK, CLOCK_MONOTONIC);
+	view = try(fd, PARKCLOCK_IOC_VIEW, PARKCLOCK_VIEW_KEEP);
+	ASSERT_LE(0, view);
+	v = map_vmclock(view);
+	hold(fd);
+	must_register(fd, c.pid, 0);
+	EXPECT_TRUE(becomes_reliable(v));
+	close(fd);
+	EXPECT_TRUE(becomes_unreliable(v));
+	say(c.sock, 0);
+	EXPECT_TRUE(becomes_reliable(v));
+	close(view);
+	EXPECT_EQ(1, query(self->c.fd).all_tasks);
+	munmap((void *)v, PARKCLOCK_PAGE_SIZE);
+	EXPECT_EQ(0, query(self->c.fd).all_tasks);
+	end_child(&c);
+	EXPECT_TRUE(wait_references(self->c.fd, 0));
+	EXPECT_TRUE(wait_until(no_vmclocks(self->c.fd)));
+}
+
 TEST_F(vmclock_page, limit)
 {
 	int fds[4];

@@ -211,6 +211,16 @@ void sim_kfree_rcu(struct rcu_head *head, void *p)
 	call_rcu(head, free_whole);
 }
 
+/* After the module has gone: what is still to be called back is only what kfree_rcu() frees. */
+void callbacks_gone(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < callback_count; i++)
+		if (callbacks[i].head->func != free_whole)
+			fail("callback", "the module has gone, and is to be called back");
+}
+
 /* The first one that can be called; NULL if there is none. */
 static struct callback *due_callback(bool own)
 {

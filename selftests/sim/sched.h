@@ -71,6 +71,7 @@ void switch_to_task(struct task_struct *next, enum how how, unsigned int state);
 void call_fork(struct task_struct *parent, struct task_struct *child);
 void call_exec(struct task_struct *task, bool gains);
 void probes_gone(void);
+void callbacks_gone(void);
 
 /* tasks.c */
 void tasks_leave_for(struct task_struct *task, bool (*blocked)(const void *arg), const void *arg);

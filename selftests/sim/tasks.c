@@ -739,6 +739,7 @@ static void close_all(void)
 	ioctl_exit();
 	settled(me);
 	probes_gone();
+	callbacks_gone();
 	if (anything_registered())
 		fail("references", "of tasks are left, or registrations");
 	me->in_work = false;

@@ -165,6 +165,27 @@ static void await_one(void)
 	me->user = false;
 }
 
+/*
+ * The page is read in its last moment, and the timer set in the next: what the host says by then
+ * can be less than what was read.
+ */
+static void see_the_end_of_the_page(int which)
+{
+	const u64 end = window_end() - sim.offset;
+
+	if (end - sim.now > MS(run_interval_ms()) * run_window())
+		return;
+	me->doing = "sleep";
+	me->user = true;
+	sleep_until(end - 1 - rnd(8));
+	me->user = false;
+	owner_reads(which);
+	me->doing = "sleep";
+	me->user = true;
+	sleep_until(end + rnd(8));
+	me->user = false;
+}
+
 void timers_act(void)
 {
 	unsigned int i = rnd(OWNERS);
@@ -173,6 +194,8 @@ void timers_act(void)
 
 	if (!timers[i].there)
 		return;
+	if (one_in(8))
+		see_the_end_of_the_page(which);
 	act(i, owner_floor(which), 1 + rnd_log(one_in(2) ? 20000 : 50000000));
 	await_one();
 	me->doing = "timer";

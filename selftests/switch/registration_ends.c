@@ -39,10 +39,12 @@
 
 #include "lib/children.h"
 #include "lib/clock.h"
+#include "lib/clocksource.h"
 #include "lib/die.h"
 #include "lib/harness.h"
 #include "lib/host_clock.h"
 #include "lib/messages.h"
+#include "lib/owner.h"
 #include "lib/params.h"
 #include "lib/registration.h"
 #include "lib/tasks.h"
@@ -1039,6 +1041,105 @@ TEST_F(registration_ends, passed_descriptor_keeps_registrations)
 	EXPECT_EQ(0, query(self->c.fd).all_tasks);
 	end_child(&other);
 	end_child(&c);
+}
+
+/* PARKCLOCK_VIEW_KEEP */
+
+static int keeping_view(int fd)
+{
+	return try(fd, PARKCLOCK_IOC_VIEW, PARKCLOCK_VIEW_KEEP);
+}
+
+TEST_F(registration_ends, keeping_views_keep_registrations)
+{
+	struct parkclock_register of = { 0 };
+	struct pclock clock;
+	struct child c;
+	int plain, one, other;
+	void *map;
+
+	NEEDS_SWITCHES(return);
+	c = start_sleeping_child(2);
+	clock = open_owner();
+	must_register(clock.fd, c.pid, PROCESS);
+	hold(clock.fd);
+	plain = try(clock.fd, PARKCLOCK_IOC_VIEW, 0);
+	one = keeping_view(clock.fd);
+	other = keeping_view(clock.fd);
+	ASSERT_TRUE(plain >= 0 && one >= 0 && other >= 0);
+	close_clock(&clock);
+	EXPECT_EQ(2, query(self->c.fd).all_tasks);
+	/* What the owner held has gone with it. */
+	EXPECT_TRUE(wait_references(self->c.fd, 0));
+	of.tid = c.pid;
+	EXPECT_EQ(-ENOTTY, try(one, PARKCLOCK_IOC_UNREGISTER, (unsigned long)&of));
+	EXPECT_EQ(-ENOTTY, try(one, PARKCLOCK_IOC_REGISTER, (unsigned long)&of));
+	close(plain);
+	EXPECT_EQ(2, query(self->c.fd).all_tasks);
+	map = map_clock(other);
+	close(one);
+	close(other);
+	EXPECT_EQ(2, query(self->c.fd).all_tasks);
+	ASSERT_EQ(0, munmap(map, PARKCLOCK_MAP_SIZE));
+	EXPECT_EQ(0, query(self->c.fd).all_tasks);
+	end_child(&c);
+}
+
+TEST_F(registration_ends, views_that_do_not_keep)
+{
+	struct child c;
+	int owner, view;
+
+	NEEDS_SWITCHES(return);
+	c = start_sleeping_child(2);
+	owner = open_device();
+	must_register(owner, c.pid, PROCESS);
+	view = try(owner, PARKCLOCK_IOC_VIEW, PARKCLOCK_VIEW_TIMERS);
+	/* One that keeps, and has gone before the owner */
+	close(keeping_view(owner));
+	EXPECT_EQ(2, query(self->c.fd).all_tasks);
+	close(owner);
+	EXPECT_EQ(0, query(self->c.fd).all_tasks);
+	close(view);
+	end_child(&c);
+}
+
+/* Gets a view, and creates a thread when it is told to. */
+static void keeps_itself(int sock)
+{
+	const int view = receive_fd(sock);
+	void *map = map_clock(view);
+
+	say(sock, 0);
+	hear(sock);
+	start_thread(spinning_thread, NULL);
+	/* By the page: the caller runs, and is registered. */
+	say(sock, parkclock_page_read(map, CLOCK_MONOTONIC) >= 0);
+	hear(sock);
+}
+
+/* As the init of a container, whose runtime has gone */
+TEST_F(registration_ends, task_that_keeps_its_own)
+{
+	NEEDS_SWITCHES(return);
+	for (int round = 0; round < 20; round++) {
+		struct child c = start_child(keeps_itself);
+		int owner = open_device();
+		int view = keeping_view(owner);
+
+		must_register(owner, c.pid, PROCESS | INHERIT);
+		send_fd(c.sock, view);
+		close(view);
+		EXPECT_EQ(0, hear(c.sock));
+		close(owner);
+		ASSERT_EQ(1, query(self->c.fd).all_tasks);
+		EXPECT_EQ(counter_usable(), ask(&c, 0));
+		ASSERT_TRUE(wait_all_tasks(self->c.fd, 2));
+		end_child(&c);
+		EXPECT_TRUE(wait_all_tasks(self->c.fd, 0));
+		EXPECT_TRUE(wait_references(self->c.fd, 0));
+	}
+	EXPECT_TRUE(all_gone(self->c.fd));
 }
 
 /* A task that is registered with its own descriptor only: both go at once. */

@@ -423,6 +423,28 @@ TEST_F(cpu_timer, a_view_reads_after_the_owner)
 	close(view);
 }
 
+/* Whose tasks are registered as long as the view is there */
+TEST_F(cpu_timer, a_view_keeps_it_going)
+{
+	int clock = open_device(), fd;
+	int view = try(clock, PARKCLOCK_IOC_VIEW, PARKCLOCK_VIEW_TIMERS | PARKCLOCK_VIEW_KEEP);
+	struct parkclock_expired e;
+
+	fd = make_timer(view, CPUTIME, 0);
+	set_timer(fd, 0, 20 * MSEC, 0);
+	must_register(clock, self->w[0].tid, 0);
+	close(clock);
+	self->w[0].work = SPIN;
+	EXPECT_EQ(sizeof(e), try_expired(fd, &e));
+	EXPECT_EQ(1, e.expirations);
+	EXPECT_LE(20 * MSEC, cpu_ns(view));
+	set_timer(fd, 0, HOUR, 0);
+	/* The timer is no keeper. */
+	close(view);
+	EXPECT_EQ(0, try_expired(fd, &e));
+	close(fd);
+}
+
 TEST_F(cpu_timer, closing_one_leaves_the_others)
 {
 	int seen = 0;

@@ -16,7 +16,7 @@
 #
 # What is made in the cache has a hash of what it is made from in its name.
 
-kernels="bookworm bookworm-rt backports trixie sid debug kcsan minimal"
+kernels="bookworm bookworm-rt backports trixie sid debug kcsan minimal sections"
 
 # KVM as QEMU can emulate it, AMD's, and what it depends on, in the order to load it. Not
 # every kernel has all of them as modules.
@@ -35,6 +35,7 @@ kernel_kind() {
 	debug)		kind=built fragments="base full debug" memory=1536 ;;
 	kcsan)		kind=built fragments="base full kcsan" memory=1024 ;;
 	minimal)	kind=built fragments="base minimal" ;;
+	sections)	kind=built fragments="base full sections" memory=2048 ;;
 	*)		return 1 ;;
 	esac
 }

@@ -786,10 +786,17 @@ struct parkclock_restore {
 /*
  * VIEW returns another descriptor for the same clock (close-on-exec). It is meant for the
  * inside of a sandbox. Its holder can map the clock, READ it, read its generation and poll
- * for that. The argument, by value, is what else the view may: 0, or PARKCLOCK_VIEW_TIMERS
- * for PARKCLOCK_IOC_TIMER. Every other request returns ENOTTY, and the descriptor is open for
- * reading only. A view keeps neither references nor registrations. It keeps the clock: once the
- * owner is gone, the clock goes on as the owner left it, as long as there is a view of it.
+ * for that. The argument, by value, is what else the view may, a combination of
+ *
+ *	PARKCLOCK_VIEW_TIMERS	PARKCLOCK_IOC_TIMER
+ *	PARKCLOCK_VIEW_KEEP	keep the clock's registrations when its owner is gone, until the
+ *				last such view is closed and unmapped. They can be neither added
+ *				to, other than by PARKCLOCK_TASK_INHERIT, nor ended one by one.
+ *				They count for the owner's limits all the while.
+ *
+ * Every other request returns ENOTTY, and the descriptor is open for reading only. A view keeps
+ * no references, those of HOLD. It keeps the clock: once the owner is gone, the clock goes on as
+ * the owner left it, as long as there is a view of it.
  * A view hides nothing: its pages show the host's time and this clock's offsets, as every
  * mapping does.
  *
@@ -799,6 +806,7 @@ struct parkclock_restore {
  */
 #define PARKCLOCK_IOC_VIEW	_IO(PARKCLOCK_IOC_TYPE, 0x0d)
 #define PARKCLOCK_VIEW_TIMERS	1
+#define PARKCLOCK_VIEW_KEEP	2
 
 /**
  * struct parkclock_guest_tsc - argument of PARKCLOCK_IOC_SET_GUEST_TSC
