@@ -148,7 +148,7 @@ initramfs() {
 		cp "$top/tools/oci/oci-hook" "$root/usr/local/lib/parkclock/" &&
 		cp "$build"/module/*.ko "$build"/modules/*.ko "$root/lib/" && c_library "$root" && kvm "$root" &&
 		cp "$programs/init" "$root/" &&
-		cp "$top"/selftests/{demo,lib/*}.sh "$root/tests/" &&
+		cp "$top"/selftests/{demo,lib/*,runtimes/*}.sh "$root/tests/" &&
 		test_files | grep '[.]sh$' | xargs -d '\n' cp -t "$root/tests" &&
 		find "$programs/selftests" -maxdepth 1 -type f -perm -u+x -exec cp -t "$root/tests" {} + &&
 		find "$root"/lib/*.ko "$root/tests" -type f ! -name '*.sh' \
