@@ -71,9 +71,15 @@ static int register_dir(struct parkclock_registry *registry, const struct file *
 		return PTR_ERR(cgrp);
 	err = may_move_into(dir, cgrp);
 	if (!err)
-		err = parkclock_tasks_share(registry);
-	if (!err)
+		err = parkclock_cgroups_reserve(registry, cgrp);
+	if (err)
+		goto out;
+	err = parkclock_tasks_share(registry);
+	if (err)
+		parkclock_cgroups_unreserve(registry);
+	else
 		err = parkclock_cgroups_register(registry, cgrp);
+out:
 	cgroup_put(cgrp);
 	return err;
 }

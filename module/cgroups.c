@@ -57,8 +57,8 @@
  * read the table under RCU. A record that names a registry was thrown away before the
  * registry loses the pin.
  *
- * Locks: groups_lock serialises what is added and ended; a mutex, never taken in a probe. The
- * registry's own lock is not taken under it.
+ * Locks: groups_lock serialises what is added and ended; a mutex, taken by workers only, and never
+ * in a probe. The registry's own lock is not taken under it.
  */
 #ifdef CONFIG_CGROUPS
 #include <linux/build_bug.h>
@@ -760,9 +760,55 @@ static int make_covers(void)
 	return 0;
 }
 
-static int add(struct group *g)
+/**
+ * struct change - a change of what is registered
+ * @work:     makes it
+ * @what:     does that, with groups_lock held
+ * @registry: of the clock
+ * @cgrp:     the cgroup, or NULL
+ * @g:        a registration to be added, or NULL
+ * @err:      what @what returned
+ *
+ * Each is made by a worker. Whoever asks for it may have to wait, in the middle of it, for as long
+ * as its cgroup's quota wants, and all others would wait for groups_lock.
+ */
+struct change {
+	struct work_struct work;
+	int (*what)(struct change *change);
+	struct parkclock_registry *registry;
+	struct cgroup *cgrp;
+	struct group *g;
+	int err;
+};
+
+/* One after another: those that wait for groups_lock would keep other work waiting. */
+static struct workqueue_struct *changes;
+
+static void make_here(struct work_struct *work)
 {
-	struct cgroup *cgrp = g->cgrp;
+	struct change *change = container_of(work, struct change, work);
+
+	mutex_lock(&groups_lock);
+	change->err = change->what(change);
+	mutex_unlock(&groups_lock);
+}
+
+static int make(int (*what)(struct change *change), struct parkclock_registry *registry,
+		struct cgroup *cgrp, struct group *g)
+{
+	struct change change = { .what = what, .registry = registry, .cgrp = cgrp, .g = g };
+
+	INIT_WORK_ONSTACK(&change.work, make_here);
+	queue_work(changes, &change.work);
+	flush_work(&change.work);
+	destroy_work_on_stack(&change.work);
+	return change.err;
+}
+
+static int do_add(struct change *change)
+{
+	struct group *g = change->g;
+	struct cgroup *cgrp = change->cgrp;
 
 	lockdep_assert_held(&groups_lock);
 
@@ -798,25 +844,49 @@ static int add(struct group *g)
 }
 
 /**
+ * parkclock_cgroups_reserve() - before parkclock_cgroups_register(), and before shares are made
+ * @registry: the clock's registrations
+ * @cgrp:     the cgroup
+ *
+ * Who may register none can make no clock have shares, which are changed by interrupts of all CPUs.
+ *
+ * Context: may sleep.
+ * Return: 0 or an error number; see PARKCLOCK_IOC_REGISTER_CGROUP. If it is 0,
+ * parkclock_cgroups_register() or parkclock_cgroups_unreserve() must follow.
+ */
+int parkclock_cgroups_reserve(struct parkclock_registry *registry, const struct cgroup *cgrp)
+{
+	if (!cgrp->level)
+		return -EINVAL;
+	if (cgrp->level >= LEVELS)
+		return -E2BIG;
+	return parkclock_account_charge(registry->account, PARKCLOCK_LIMIT_CGROUPS, 1, true);
+}
+
+/**
+ * parkclock_cgroups_unreserve() - undo parkclock_cgroups_reserve()
+ * @registry: the clock's registrations
+ *
+ * Context: any.
+ */
+void parkclock_cgroups_unreserve(struct parkclock_registry *registry)
+{
+	parkclock_account_uncharge(registry->account, PARKCLOCK_LIMIT_CGROUPS, 1);
+}
+
+/**
  * parkclock_cgroups_register() - let what runs in a cgroup hold references
- * @registry: the clock's registrations, which have shares
+ * @registry: the clock's registrations, which have shares, and of which one is reserved
  * @cgrp:     the cgroup; the caller may move tasks into it, and has a reference
  *
  * Context: may sleep. Memory is charged to the caller.
- * Return: 0 or an error number; see PARKCLOCK_IOC_REGISTER_CGROUP.
+ * Return: 0 or an error number, and nothing is reserved; see PARKCLOCK_IOC_REGISTER_CGROUP.
  */
 int parkclock_cgroups_register(struct parkclock_registry *registry, struct cgroup *cgrp)
 {
 	struct group *g;
 	int err;
 
-	if (!cgrp->level)
-		return -EINVAL;
-	if (cgrp->level >= LEVELS)
-		return -E2BIG;
-	err = parkclock_account_charge(registry->account, PARKCLOCK_LIMIT_CGROUPS, 1, true);
-	if (err)
-		return err;
 	g = kzalloc(sizeof(*g), GFP_KERNEL_ACCOUNT);
 	if (!g) {
 		err = -ENOMEM;
@@ -827,19 +897,29 @@ int parkclock_cgroups_register(struct parkclock_registry *registry, struct cgrou
 	err = parkclock_probes_pin();
 	if (err)
 		goto err_alloc;
-	err = mutex_lock_killable(&groups_lock);
-	if (!err) {
-		err = add(g);
-		mutex_unlock(&groups_lock);
-	}
+	err = make(do_add, registry, cgrp, g);
 	if (!err)
 		return 0;
 	parkclock_probes_unpin(1);
 err_alloc:
 	kfree(g);
 err_charge:
-	parkclock_account_uncharge(registry->account, PARKCLOCK_LIMIT_CGROUPS, 1);
+	parkclock_cgroups_unreserve(registry);
 	return err;
+}
+
+static int do_unregister(struct change *change)
+{
+	struct group *g = group_of(change->registry, change->cgrp);
+	LIST_HEAD(gone);
+
+	if (!g)
+		return -ENOENT;
+	take_out(g);
+	list_add(&g->of_clock, &gone);
+	refresh_all();
+	discard(&gone);
+	return 0;
 }
 
 /**
@@ -848,26 +928,28 @@ err_charge:
  * @cgrp:     the cgroup
  *
  * Context: may sleep.
- * Return: 0, -ENOENT if it is not registered, or -EINTR if the caller is killed.
+ * Return: 0, or -ENOENT if it is not registered.
  */
 int parkclock_cgroups_unregister(struct parkclock_registry *registry, struct cgroup *cgrp)
 {
-	struct group *g;
-	LIST_HEAD(gone);
-	int err = -ENOENT;
+	return make(do_unregister, registry, cgrp, NULL);
+}
 
-	if (mutex_lock_killable(&groups_lock))
-		return -EINTR;
-	g = group_of(registry, cgrp);
-	if (g) {
+static int do_destroy(struct change *change)
+{
+	struct group *g, *next;
+	LIST_HEAD(gone);
+
+	list_for_each_entry_safe(g, next, &change->registry->cgroups, of_clock) {
 		take_out(g);
 		list_add(&g->of_clock, &gone);
+		cond_resched();
+	}
+	if (!list_empty(&gone)) {
 		refresh_all();
 		discard(&gone);
-		err = 0;
 	}
-	mutex_unlock(&groups_lock);
-	return err;
+	return 0;
 }
 
 /**
@@ -878,23 +960,9 @@ int parkclock_cgroups_unregister(struct parkclock_registry *registry, struct cgr
  */
 void parkclock_cgroups_destroy(struct parkclock_registry *registry)
 {
-	struct group *g, *next;
-	LIST_HEAD(gone);
-
 	/* Nobody adds any more, and the worker only takes away. */
-	if (!READ_ONCE(registry->shares))
-		return;
-	mutex_lock(&groups_lock);
-	list_for_each_entry_safe(g, next, &registry->cgroups, of_clock) {
-		take_out(g);
-		list_add(&g->of_clock, &gone);
-		cond_resched();
-	}
-	if (!list_empty(&gone)) {
-		refresh_all();
-		discard(&gone);
-	}
-	mutex_unlock(&groups_lock);
+	if (READ_ONCE(registry->shares))
+		make(do_destroy, registry, NULL, NULL);
 }
 
 /**
@@ -931,14 +999,19 @@ void parkclock_cgroups_query(struct parkclock_query *q)
  * parkclock_cgroups_init() - before anything is registered
  *
  * Context: may sleep.
+ * Return: 0 or -ENOMEM.
  */
-void parkclock_cgroups_init(void)
+int parkclock_cgroups_init(void)
 {
 	int cpu;
 
 	BUILD_BUG_ON(BITS_PER_TYPE(levels) < LEVELS);
+	changes = alloc_ordered_workqueue("parkclock-cgroups", 0);
+	if (!changes)
+		return -ENOMEM;
 	for_each_possible_cpu(cpu)
 		INIT_CSD(per_cpu_ptr(&moved_call, cpu), moved, NULL);
+	return 0;
 }
 
 static void nothing(void *unused)
@@ -957,6 +1030,7 @@ void parkclock_cgroups_exit(void)
 	synchronize_rcu();
 	cancel_work_sync(&bury_work);
 	cancel_delayed_work_sync(&unuse_work);
+	destroy_workqueue(changes);
 	free_percpu(covers);
 }
 #endif

@@ -73,11 +73,13 @@ void parkclock_cgroups_attach(void *data, struct cgroup *dst, const char *path,
 void parkclock_cgroups_mkdir(void *data, struct cgroup *cgrp, const char *path);
 void parkclock_cgroups_rmdir(void *data, struct cgroup *cgrp, const char *path);
 
+int parkclock_cgroups_reserve(struct parkclock_registry *registry, const struct cgroup *cgrp);
+void parkclock_cgroups_unreserve(struct parkclock_registry *registry);
 int parkclock_cgroups_register(struct parkclock_registry *registry, struct cgroup *cgrp);
 int parkclock_cgroups_unregister(struct parkclock_registry *registry, struct cgroup *cgrp);
 void parkclock_cgroups_destroy(struct parkclock_registry *registry);
 void parkclock_cgroups_query(struct parkclock_query *q);
-void parkclock_cgroups_init(void);
+int parkclock_cgroups_init(void);
 void parkclock_cgroups_exit(void);
 
 #else
@@ -94,8 +96,9 @@ static inline void parkclock_cgroups_query(struct parkclock_query *q)
 {
 }
 
-static inline void parkclock_cgroups_init(void)
+static inline int parkclock_cgroups_init(void)
 {
+	return 0;
 }
 
 static inline void parkclock_cgroups_exit(void)

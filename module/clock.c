@@ -57,6 +57,7 @@ struct parkclock *parkclock_clock_create(void)
 	refcount_set(&clock->keepers, 1);
 	clock->id = atomic64_inc_return(&last_id);
 	mutex_init(&clock->lock);
+	mutex_init(&clock->use_lock);
 	clock->fresh = true;
 	init_waitqueue_head(&clock->jumped);
 	parkclock_wall_timers_create(&clock->timers, &clock->lock, &clock->page,
@@ -106,7 +107,10 @@ void parkclock_clock_let_go(struct parkclock *clock)
 {
 	if (!refcount_dec_and_test(&clock->keepers))
 		return;
-	/* None of them holds anything when this returns. */
+	/*
+	 * None of them holds anything when these return. Cgroups first: no CPU has taken the clock
+	 * any more when its CPU time ends, and its page.
+	 */
 	parkclock_cgroups_destroy(&clock->registry);
 	parkclock_tasks_destroy(&clock->registry);
 	hang_up_cpu(clock);
@@ -144,6 +148,7 @@ static void destroy(struct kref *users)
 	struct parkclock *clock = container_of(users, struct parkclock, users);
 
 	mutex_destroy(&clock->lock);
+	mutex_destroy(&clock->use_lock);
 	mutex_destroy(&clock->registry.lock);
 	parkclock_cpu_destroy(clock->cpu);
 	parkclock_shares_free(clock->registry.shares);
@@ -229,9 +234,9 @@ void parkclock_clock_use(struct parkclock *clock)
 	/* Once false, @fresh stays false. */
 	if (!READ_ONCE(clock->fresh))
 		return;
-	mutex_lock(&clock->lock);
+	mutex_lock(&clock->use_lock);
 	WRITE_ONCE(clock->fresh, false);
-	mutex_unlock(&clock->lock);
+	mutex_unlock(&clock->use_lock);
 }
 
 /**

@@ -28,7 +28,10 @@ struct seq_file;
  * @account: who pays for it
  * @id:      its number
  * @page:    page 0 of its mapping; changed by parkclock_clock_change()
- * @lock:    protects the members from @holds to @vmclock; taken with mmap_lock held
+ * @lock:    protects the members from @holds to @vmclock but @fresh. Never taken with mmap_lock
+ *	     held: CPU hotplug is waited for under it, and whoever has its lock may wait for that
+ * @use_lock: protects @fresh, with what is done because the clock is; innermost, taken with
+ *	     mmap_lock held
  * @holds:   number of references to the updater held through this clock
  * @fresh:   nobody has had a chance to read the clock
  * @lived:   the clock has a @boot_ns of its own; else its boot time is the host's
@@ -48,6 +51,7 @@ struct parkclock {
 	u64 id;
 	struct parkclock_page page;
 	struct mutex lock;	/* see above */
+	struct mutex use_lock;	/* see above */
 	unsigned int holds;
 	bool fresh;
 	bool lived;

@@ -40,7 +40,7 @@
 	P(host_vmclocks, 0, 4096, 128, "How many VMClock pages there may be")	\
 	P(user_timers, 0, 1048576, 65536, "How many timers a user may have")	\
 	P(host_timers, 0, 1048576, 262144, "How many timers there may be")	\
-	P(user_cgroups, 0, 16384, 1024, "How many cgroups a user may register")	\
+	P(user_cgroups, 0, 16384, 0, "How many cgroups a user may register")	\
 	P(host_cgroups, 0, 16384, 4096, "How many cgroups may be registered")
 
 #define PARKCLOCK_PARAMETERS(P)							\

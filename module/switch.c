@@ -476,12 +476,19 @@ static struct parkclock_probe probes[] = {
  */
 int parkclock_switch_init(void)
 {
+	int err;
+
 	check_trace_callback_type_sched_switch(on_switch);
 	check_trace_callback_type_sched_process_fork(on_fork);
 	check_trace_callback_type_sched_process_exec(on_exec);
 	parkclock_probes_init(probes, ARRAY_SIZE(probes));
-	parkclock_cgroups_init();
-	return parkclock_registration_init();
+	err = parkclock_cgroups_init();
+	if (err)
+		return err;
+	err = parkclock_registration_init();
+	if (err)
+		parkclock_cgroups_exit();
+	return err;
 }
 
 /**

@@ -299,15 +299,15 @@ static int collect(const struct request *rq, struct batch *batch)
 	}
 }
 
-/* Add the batch. Frees what cannot be added: another thread of the caller was faster. */
+/*
+ * Add the batch; the probes are attached. Frees what cannot be added: another thread of the
+ * caller was faster.
+ */
 static int add(struct parkclock_registry *registry, struct batch *batch)
 {
 	unsigned int i, added = 0;
-	int err;
+	int err = 0;
 
-	err = parkclock_probes_pin();
-	if (err)
-		return err;
 	for (i = 0; i < batch->used; i++) {
 		int failed = parkclock_registration_add(batch->r[i], NULL);
 
@@ -333,10 +333,7 @@ static int add(struct parkclock_registry *registry, struct batch *batch)
 	batch->reserved = 0;
 	batch->used = added;
 	batch->size = 0;
-	if (added)
-		err = 0;
-	parkclock_probes_unpin(1);
-	return err;
+	return added ? 0 : err;
 }
 
 /* Is the caller still permitted to register the task, and is that alive? Then settle it. */
@@ -393,6 +390,13 @@ static int register_once(const struct request *rq)
 	if (err)
 		return err;
 	/*
+	 * To attach them takes the lock of CPU hotplug. Who has that may wait for an mmap_lock, and
+	 * who has that for the clock's lock (mmap of a fresh clock), and so for the registry's.
+	 */
+	err = parkclock_probes_pin();
+	if (err)
+		goto out;
+	/*
 	 * Keeps what is in the batch from being freed. Not before: to get memory can take the
 	 * caller's cgroup as long as it likes, and others may wait for the lock.
 	 */
@@ -404,6 +408,8 @@ static int register_once(const struct request *rq)
 			err = settle(&batch, rq->flags & PARKCLOCK_TASK_INHERIT);
 		parkclock_registry_unlock(rq->registry);
 	}
+	parkclock_probes_unpin(1);
+out:
 	batch_free(rq->registry, &batch);
 	return err;
 }

@@ -79,12 +79,14 @@ int parkclock_timeline_epoch(struct parkclock *clock)
 	int err = -EBUSY;
 
 	mutex_lock(&clock->lock);
+	mutex_lock(&clock->use_lock);
 	if (clock->fresh) {
 		parkclock_updater_now(&now);
 		begin(clock, &now, 1, 1, now.ns[PARKCLOCK_REALTIME],
 		      now.generation + clock->page.map->generation + 1);
 		err = 0;
 	}
+	mutex_unlock(&clock->use_lock);
 	mutex_unlock(&clock->lock);
 	return err;
 }
@@ -101,9 +103,11 @@ int parkclock_timeline_offsets(struct parkclock *clock, const struct parkclock_o
 {
 	struct parkclock_now now;
 	struct parkclock_change c;
+	bool changed = false;
 	int err = 0;
 
 	mutex_lock(&clock->lock);
+	mutex_lock(&clock->use_lock);
 	c = parkclock_page_as_it_is(&clock->page);
 	if (parkclock_page_stopped(&clock->page))
 		now = clock->stopped;
@@ -123,8 +127,11 @@ int parkclock_timeline_offsets(struct parkclock *clock, const struct parkclock_o
 		c.boottime_ns = offsets->boottime_ns;
 		c.generation++;
 		parkclock_clock_change(clock, &c);
-		parkclock_wall_timers_follow(&clock->timers);
+		changed = true;
 	}
+	mutex_unlock(&clock->use_lock);
+	if (changed)
+		parkclock_wall_timers_follow(&clock->timers);
 	mutex_unlock(&clock->lock);
 	return err;
 }
@@ -258,6 +265,7 @@ int parkclock_timeline_restore(struct parkclock *clock, const struct parkclock_s
 	if (err)
 		return err;
 	mutex_lock(&clock->lock);
+	mutex_lock(&clock->use_lock);
 	err = -EBUSY;
 	if (!clock->fresh)
 		goto out;
@@ -272,6 +280,7 @@ int parkclock_timeline_restore(struct parkclock *clock, const struct parkclock_s
 	      max(saved->generation, now.generation + clock->page.map->generation) + 1);
 	err = 0;
 out:
+	mutex_unlock(&clock->use_lock);
 	mutex_unlock(&clock->lock);
 	return err;
 }

@@ -665,7 +665,7 @@ static void *waiter(void *arg)
 	struct pollfd p = { .fd = w->fd, .events = POLLIN };
 
 	w->pid = syscall(SYS_gettid);
-	if (poll(&p, 1, -1) != 1)
+	if (poll(&p, 1, PATIENCE_MS) != 1)
 		die("poll");
 	w->revents = p.revents;
 	return NULL;

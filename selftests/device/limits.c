@@ -141,7 +141,7 @@ FIXTURE_VARIANT_ADD(limits, timers) {
 
 FIXTURE_VARIANT_ADD(limits, cgroups) {
 	.kind = PARKCLOCK_LIMIT_CGROUPS,
-	.user = "user_cgroups", .user_default = "1024",
+	.user = "user_cgroups", .user_default = "0",
 	.host = "host_cgroups", .host_default = "4096",
 };
 
@@ -189,6 +189,9 @@ FIXTURE_SETUP(limits)
 	ASSERT_LE(0, self->user);
 	ASSERT_LE(0, self->other);
 	ASSERT_LE(0, self->root);
+	/* By default a user has none of these. */
+	if (variant->kind == PARKCLOCK_LIMIT_CGROUPS)
+		must_set(variant->user, "1024");
 	if (variant->kind == PARKCLOCK_LIMIT_TASKS) {
 		self->pool = start_sleeping_child(MOST);
 		find_tids(self);
@@ -529,6 +532,7 @@ TEST_F(limits, told)
 	NEEDS_CGROUP_KIND(return);
 	ASSERT_LE(0, reader);
 	EXPECT_EQ(0, take(self, variant, OTHER));
+	must_set(variant->user, variant->user_default);
 	l = limits(reader);
 	EXPECT_EQ(0, l.limit[kind].host_used);
 	EXPECT_EQ(atoi(variant->user_default), (int)l.limit[kind].user_most);

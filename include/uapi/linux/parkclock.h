@@ -1173,10 +1173,11 @@ struct parkclock_cgroup {
  * A cgroup and one below it can be registered, with the same clock or with others, and tasks in
  * them can be registered besides: a task has each clock once, and its CPU time counts once.
  *
- * UNREGISTER_CGROUP ends the registration. Otherwise it ends soon after the cgroup was
- * removed, or with the open file, that is, with its last descriptor and its last mapping. A cgroup
- * that is made again under the same name is another one. An execve() that gains privileges
- * ends nothing: who controls a cgroup sees the CPU time of what runs in it anyway.
+ * UNREGISTER_CGROUP ends the registration. Otherwise it ends soon after the cgroup was removed,
+ * or with the open file, that is, with its last descriptor and its last mapping; or with the
+ * last view that keeps registrations (PARKCLOCK_VIEW_KEEP). A cgroup that is made again under the
+ * same name is another one. An execve() that gains privileges ends nothing: who controls a
+ * cgroup sees the CPU time of what runs in it anyway.
  *
  * To REGISTER_CGROUP, the caller must be allowed to move tasks into the cgroup: he can open
  * cgroup.procs in that directory for writing, and if the hierarchy is mounted with nsdelegate,
@@ -1196,9 +1197,10 @@ struct parkclock_cgroup {
  * EMLINK:	REGISTER_CGROUP: the cgroup, or a registered one below it, has
  *		PARKCLOCK_CGROUP_CLOCKS_MAX clocks already. Clocks of those who had
  *		CAP_SYS_RESOURCE at open(2) are counted for themselves.
- * EDQUOT, ENFILE: REGISTER_CGROUP: see PARKCLOCK_IOC_LIMITS.
+ * EDQUOT, ENFILE: REGISTER_CGROUP: see PARKCLOCK_IOC_LIMITS. By default only callers who had
+ *		CAP_SYS_RESOURCE at open(2) may register any.
  * ENOMEM:	REGISTER_CGROUP: no memory.
- * EINTR:	killed meanwhile.
+ * EINTR:	REGISTER_CGROUP: killed meanwhile.
  * EOPNOTSUPP:	this kernel was built without cgroups; REGISTER_CGROUP: or without tracepoints.
  */
 #define PARKCLOCK_IOC_REGISTER_CGROUP	\
