@@ -49,6 +49,13 @@ unit:
 check-all:
 	@selftests/vm/matrix
 
+# What the containers, and what is theirs in the kernel, take
+check-runtimes: export VM_MEMORY := $(or $(VM_MEMORY),1536)
+check-runtimes:
+	@selftests/setup check
+	@selftests/vm/shell /tests/crowd.sh
+	@TESTS=crun.sh selftests/vm/run
+
 sim:
 	@SIM_SECONDS=$(or $(SECONDS),60) selftests/sim/run
 
@@ -91,6 +98,7 @@ help:
 	@echo '  make unit        the tests that need no VM: a few seconds'
 	@echo '  make check       builds and runs all tests, ends with "N passed, N failed"'
 	@echo '  make check-all   the same on all kernels and machines of selftests/runs'
+	@echo '  make check-runtimes  100 containers by crun, with clocks and without: what they cost'
 	@echo '  make sim         the module'"'"'s own sources under millions of schedules (SECONDS=60)'
 	@echo '  make check-harness  breaks things on purpose: does what runs the tests notice?'
 	@echo '  make mutants     small wrong changes to the module: does a test notice each of them?'
@@ -118,4 +126,4 @@ help:
 
 export KDIR BZIMAGE KERNEL RUNS BREAKS MUTANTS BENCH_KERNELS TESTS WITHOUT BRIEF VERBOSE VM_MACHINES VM_CPUS VM_MEMORY VM_TSC VM_CMDLINE PARKCLOCK_CACHE
 
-.PHONY: all module mirror tools install check unit sim check-all check-harness mutants bench demo shell lint clean help
+.PHONY: all module mirror tools install check unit sim check-all check-runtimes check-harness mutants bench demo shell lint clean help

@@ -6,17 +6,23 @@
  * Each command has a file of its own.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../module/version.h"
+#include "keeper.h"
 #include "tool.h"
 
+#define LOWEST_CLOCK	100	/* as of "parkclock run" */
+
 static const char help_begin[] =
-	"usage: parkclock [--device PATH] COMMAND [OPTION ...]\n"
+	"usage: parkclock [--device PATH | --name NAME] COMMAND [OPTION ...]\n"
 	"\n"
 	"Shows, reads, holds and checks the clock of the parkclock module.\n"
 	"\n";
@@ -25,20 +31,23 @@ static const char help_end[] =
 	"\n"
 	"  --device PATH  use this device instead of " PARKCLOCK_DEVICE " or of the clock\n"
 	"                 whose descriptor PARKCLOCK_FD names\n"
+	"  --name NAME    use the clock that the keeper NAME holds: see \"parkclock keep\"\n"
 	"  --help         show this text; \"parkclock COMMAND --help\": that of a command\n"
 	"  --version      show the version\n"
 	"\n"
-	"Exit status: 0 (success), 1 (something failed), 2 (wrong usage); \"run\" and\n"
-	"\"restore\" exit with the status of their command.\n";
+	"Exit status: 0 (success), 1 (something failed), 2 (wrong usage); \"run\",\n"
+	"\"restore\", \"keep\" and \"view\" exit with the status of their command.\n";
 
 static const struct command cmd_help;
 
 static const struct command *const commands[] = {
 	&cmd_status, &cmd_read, &cmd_hold, &cmd_watch, &cmd_run, &cmd_register,
-	&cmd_save, &cmd_restore, &cmd_doctor, &cmd_help,
+	&cmd_save, &cmd_restore, &cmd_keep, &cmd_keepers, &cmd_cgroup, &cmd_view,
+	&cmd_stop, &cmd_start, &cmd_doctor, &cmd_help,
 };
 
 const char default_device[] = PARKCLOCK_DEVICE;
+const char *named_keeper;
 
 int usage(const struct command *self)
 {
@@ -119,6 +128,37 @@ struct parkclock *open_device_best(const char *path)
 struct parkclock *open_new_owner(const char *path)
 {
 	return check_open(parkclock_open_owner(path), path);
+}
+
+/* The number in PARKCLOCK_FD, or -1 */
+static int fd_variable(void)
+{
+	const char *text = getenv(PARKCLOCK_FD_VARIABLE);
+	char *end;
+	long fd;
+
+	errno = 0;
+	fd = text && *text ? strtol(text, &end, 10) : -1;
+	return fd < 0 || errno || *end || fd > INT_MAX ? -1 : fd;
+}
+
+struct parkclock *open_fd_variable(const char *verb)
+{
+	struct parkclock *pc = parkclock_open_fd(fd_variable());
+
+	if (!pc)
+		complain("cannot %s the clock of PARKCLOCK_FD, '%s': %s. %s", verb,
+			 getenv(PARKCLOCK_FD_VARIABLE), strerror(errno),
+			 parkclock_explain_open(errno));
+	return pc;
+}
+
+void close_fd_variable(void)
+{
+	const int fd = fd_variable();
+
+	if (fd >= 0)
+		close(fd);
 }
 
 bool query_device(struct parkclock *pc, struct parkclock_query *q)
@@ -286,6 +326,27 @@ static const struct command cmd_help = {
 	.run = run_help,
 };
 
+/* As if the caller had set PARKCLOCK_FD. A command that is run inherits it, too. */
+static bool take_clock(const char *name)
+{
+	struct keeper_reply reply;
+	const int clock = keeper_ask(name, "", &reply);
+	char number[16];
+	int fd;
+
+	if (clock < 0)
+		return false;
+	/* Out of the way of what a command is given */
+	fd = fcntl(clock, F_DUPFD, LOWEST_CLOCK);
+	close(clock);
+	snprintf(number, sizeof(number), "%d", fd);
+	if (fd >= 0 && !setenv(PARKCLOCK_FD_VARIABLE, number, 1))
+		return true;
+	complain("cannot use the clock of %s: %s. Raise \"ulimit -n\" above %d.", name,
+		 strerror(errno), LOWEST_CLOCK);
+	return false;
+}
+
 /* Output counts only if it was written. */
 static int flush_status(int status)
 {
@@ -300,6 +361,7 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "device", required_argument, NULL, 'd' },
+		{ "name", required_argument, NULL, 'n' },
 		{ "version", no_argument, NULL, 'V' },
 		OPTION_HELP,
 		{ 0 }
@@ -312,6 +374,9 @@ int main(int argc, char **argv)
 		switch (c) {
 		case 'd':
 			device = optarg;
+			break;
+		case 'n':
+			named_keeper = optarg;
 			break;
 		case 'h':
 			print_help();
@@ -329,5 +394,11 @@ int main(int argc, char **argv)
 		complain("a command is missing; \"parkclock --help\" lists them.");
 		return EXIT_USAGE;
 	}
+	if (named_keeper && device != default_device) {
+		complain("--device and --name each name a clock; give one of them.");
+		return EXIT_USAGE;
+	}
+	if (named_keeper && !take_clock(named_keeper))
+		return EXIT_FAILURE;
 	return flush_status(run(argc - optind, argv + optind, device));
 }

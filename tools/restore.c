@@ -46,7 +46,7 @@ static ssize_t read_all(const char *path, void *data, size_t size)
 }
 
 /* The kernel refuses everything else. */
-static bool read_saved(const char *path, struct parkclock_saved *saved)
+bool read_saved(const char *path, struct parkclock_saved *saved)
 {
 	struct {
 		struct parkclock_saved saved;
@@ -107,14 +107,16 @@ static int go_on(const char *device, const struct job *job, char **command)
 	return become(command);	/* execve() closes the other descriptors */
 }
 
-static bool parse_gap(const char *arg, unsigned int *gap)
+bool parse_gap(const char *arg, unsigned int *gap)
 {
-	if (!strcmp(arg, "include"))
+	if (!strcmp(arg, "include")) {
 		*gap = PARKCLOCK_GAP_INCLUDE;
-	else if (!strcmp(arg, "freeze"))
+	} else if (!strcmp(arg, "freeze")) {
 		*gap = PARKCLOCK_GAP_FREEZE;
-	else
+	} else {
+		complain("--gap takes include or freeze, not '%s'.", arg);
 		return false;
+	}
 	return true;
 }
 
@@ -130,10 +132,9 @@ static int parse_options(const struct command *self, int argc, char **argv, stru
 	while ((c = getopt_long(argc, argv, "+h", options, NULL)) != -1) {
 		switch (c) {
 		case 'g':
-			if (parse_gap(optarg, &job->gap))
-				break;
-			complain("--gap takes include or freeze, not '%s'.", optarg);
-			return usage(self);
+			if (!parse_gap(optarg, &job->gap))
+				return usage(self);
+			break;
 		case 'I':
 			job->flags = PARKCLOCK_TASK_INHERIT;
 			break;

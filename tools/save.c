@@ -90,23 +90,9 @@ static void drop_output(const struct output *o)
 /* PARKCLOCK_FD names the clock to save; if it names none, no other is saved instead. */
 static struct parkclock *open_clock(const char *device)
 {
-	const char *text = device == default_device ? getenv(PARKCLOCK_FD_VARIABLE) : NULL;
-	struct parkclock *pc = NULL;
-	char *end;
-	long fd;
-
-	if (!text)
-		return open_new_owner(device);
-	errno = 0;
-	fd = strtol(text, &end, 10);
-	if (!*text || *end || errno || fd < 0 || fd > INT_MAX)
-		errno = EBADF;
-	else
-		pc = parkclock_open_fd(fd);
-	if (!pc)
-		complain("cannot save the clock of PARKCLOCK_FD, '%s': %s. %s", text,
-			 strerror(errno), parkclock_explain_open(errno));
-	return pc;
+	if (device == default_device && getenv(PARKCLOCK_FD_VARIABLE))
+		return open_fd_variable("save");
+	return open_new_owner(device);
 }
 
 static void print_text(const struct parkclock_saved *saved, const struct parkclock_query *q,

@@ -35,7 +35,8 @@ struct command {
 };
 
 extern const struct command cmd_status, cmd_read, cmd_hold, cmd_watch, cmd_run, cmd_register,
-	cmd_save, cmd_restore, cmd_doctor;
+	cmd_save, cmd_restore, cmd_keep, cmd_keepers, cmd_cgroup, cmd_view, cmd_stop, cmd_start,
+	cmd_doctor;
 
 /* Options that several commands share; the last member is what getopt_long() returns. */
 #define OPTION_HELP	{ "help", no_argument, NULL, 'h' }
@@ -102,6 +103,49 @@ struct parkclock *open_new_owner(const char *path);
 bool query_device(struct parkclock *pc, struct parkclock_query *q);
 
 /**
+ * open_fd_variable() - the clock that PARKCLOCK_FD names, which is set
+ * @verb: what is to be done with it, for the message
+ *
+ * Unlike open_device(), it does not look at that clock: a new one stays fresh.
+ *
+ * Return: the handle, or NULL after a message.
+ */
+struct parkclock *open_fd_variable(const char *verb);
+
+/* Closes the descriptor that PARKCLOCK_FD names, if it names one. */
+void close_fd_variable(void);
+
+/* The name of the keeper whose descriptor is in PARKCLOCK_FD; NULL for none */
+extern const char *named_keeper;
+
+/**
+ * read_saved() - read a saved clock
+ * @path:  of a file; "-" is standard input
+ * @saved: filled in; whether it is damaged only the kernel finds out
+ *
+ * Return: true, or false after a message.
+ */
+bool read_saved(const char *path, struct parkclock_saved *saved);
+
+/**
+ * parse_gap() - parse a gap policy
+ * @arg: the text
+ * @gap: result
+ *
+ * Return: true, or false after a message.
+ */
+bool parse_gap(const char *arg, unsigned int *gap);
+
+/**
+ * parse_fd() - parse the number of a descriptor for a command
+ * @arg: the text
+ * @fd:  result
+ *
+ * Return: true, or false after a message.
+ */
+bool parse_fd(const char *arg, int *fd);
+
+/**
  * register_command() - register this thread, which is about to execute a command
  * @pc:    the clock
  * @flags: PARKCLOCK_TASK_INHERIT or 0
@@ -135,6 +179,19 @@ bool preload_command(void);
  * Return: only if that fails: the exit status, after a message.
  */
 int become(char **argv);
+
+/* Is that number free for a descriptor of a command? Else says so. */
+bool fd_is_free(int fd);
+
+/**
+ * become_inside() - execute a command that has a view of a clock
+ * @view:    the view
+ * @fd:      the number that it is to have
+ * @command: the command's arguments
+ *
+ * Return: only if that fails: the exit status, after a message.
+ */
+int become_inside(int view, int fd, char **command);
 
 /**
  * parse_limit() - parse a time such as "50ms", "2s" or "0.5"

@@ -102,12 +102,13 @@ test_files() {
 	done
 }
 
-# Of the distribution's own programs: bubblewrap, and an unshare that knows time namespaces.
-foreign=(/usr/bin/bwrap /usr/bin/unshare)
+# Of the distribution's own programs: bubblewrap, crun, and an unshare that knows time
+# namespaces.
+foreign=(/usr/bin/bwrap /usr/bin/crun /usr/bin/unshare)
 
 # c_library ROOT: what the dynamic programs need of this machine, where they look for it
 c_library() {
-	ldd "$programs"/selftests/{preload_{child,waiter},timers_*} \
+	ldd "$programs"/selftests/{preload_{child,waiter,inside},timers_*} \
 		"$programs/tools/libparkclock-preload.so" "${foreign[@]}" |
 		awk '$2 == "=>" { print $3 } $1 ~ "^/" && $2 ~ "^[(]" { print $1 }' | sort -u |
 		xargs cp -L --parents -t "$1"
@@ -134,7 +135,8 @@ initramfs() {
 	local root=$results/root applet
 
 	rm -rf "$root"
-	mkdir -p "$root"/{bin,lib,tests,dev,proc,sys,tmp,root,etc,usr/local/lib} || return
+	mkdir -p "$root"/{bin,lib,tests,dev,proc,sys,tmp,root,etc,run,usr/local/lib/parkclock} ||
+		return
 	ln -s bin "$root/sbin"
 	ln -s ../bin "$root/usr/bin"
 	echo 'root:x:0:0:root:/root:/bin/sh' >"$root/etc/passwd"
@@ -142,9 +144,11 @@ initramfs() {
 	cp "$cache/busybox/bin/busybox" "$programs/tools/parkclock" \
 		"$programs"/tools/examples/{sandbox,kvm-guest} "${foreign[@]}" "$root/bin/" &&
 		cp "$programs/tools/libparkclock-preload.so" "$root/usr/local/lib/" &&
+		cp "$top/tools/oci/parkclock-crun" "$root/bin/" &&
+		cp "$top/tools/oci/oci-hook" "$root/usr/local/lib/parkclock/" &&
 		cp "$build"/module/*.ko "$build"/modules/*.ko "$root/lib/" && c_library "$root" && kvm "$root" &&
 		cp "$programs/init" "$root/" &&
-		cp "$top"/selftests/{demo.sh,lib/script.sh} "$root/tests/" &&
+		cp "$top"/selftests/{demo,lib/*,runtimes/*}.sh "$root/tests/" &&
 		test_files | grep '[.]sh$' | xargs -d '\n' cp -t "$root/tests" &&
 		find "$programs/selftests" -maxdepth 1 -type f -perm -u+x -exec cp -t "$root/tests" {} + &&
 		find "$root"/lib/*.ko "$root/tests" -type f ! -name '*.sh' \
