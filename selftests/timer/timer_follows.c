@@ -429,7 +429,7 @@ TEST_F(follows, restored_it_is_canceled)
 	EXPECT_EQ(-EAGAIN, try_expired(fd, &e));
 	EXPECT_GT(get_timer(fd).left_ns, 0);
 	close(fd);
-	/* Whoever waits already is woken; not by poll(), which looks again when its time is over. */
+	/* Whoever waits already is woken; not by poll(), which looks again when its time is up. */
 	fd = make_timer(clock, variant->id, 0);
 	restored.fd = fd;
 	restored.state = s;
