@@ -410,7 +410,7 @@ TEST(which_clocks_and_who)
 
 	ASSERT_GE(view, 0);
 	ASSERT_GE(with, 0);
-	EXPECT_EQ(-EINVAL, try(owner, PARKCLOCK_IOC_VIEW, 2));
+	EXPECT_EQ(-EINVAL, try(owner, PARKCLOCK_IOC_VIEW, 4));
 	for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
 		int fds[] = { try_timer(owner, ids[i], 0), try_timer(reader, ids[i], 0),
 			      try_timer(with, ids[i], NONBLOCK) };

@@ -133,7 +133,8 @@ help()
 	expect 0 help && lines 0 "$err" && cmp "$out" "$dir/all" || return
 	commands=$(sed -n 's/^  \([a-z]*\) .*/\1/p' "$dir/all")
 	for command in $commands; do
-		expect 0 "$command" --help && has "^usage: parkclock $command" "$out" &&
+		expect 0 "$command" --help &&
+			has "^usage: parkclock \(--name NAME \)\?$command" "$out" &&
 			lines 0 "$err" && cp "$out" "$dir/one" || return
 		expect 0 help "$command" && lines 0 "$err" && cmp "$out" "$dir/one" || return
 	done
