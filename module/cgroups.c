@@ -647,7 +647,7 @@ void parkclock_cgroups_rmdir(void *data, struct cgroup *cgrp, const char *path)
 	bool found = false;
 	struct group *g;
 
-	/* It went offline, then look for it; pairs with the barrier in add(). */
+	/* It went offline, then look for it; pairs with the barrier in do_add(). */
 	smp_mb();
 	rcu_read_lock();
 	hlist_for_each_entry_rcu(g, bucket_of(cgrp), link) {
